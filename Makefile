@@ -1,0 +1,75 @@
+# Everything below needs only python3 (3.11 or later, with venv) and make; the rest is installed from the hashed locks.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP_INSTALL := -m pip --disable-pip-version-check --no-input install --quiet
+PROTOC := $(BIN)/python -m grpc_tools.protoc -Iproto --include_imports
+PROTO_ROOTS := envoy/service/auth/v3/external_auth.proto grpc/health/v1/health.proto
+STUBS := authz_server/envoy/ext_authz.binpb
+RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+LOCKS := requirements.lock requirements-server.lock requirements-build.lock requirements-protos.lock
+FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
+
+.PHONY: help demo test lint format proto lock bench bench-smoke .venv .venv-protos
+
+# What each lock holds; the others take their versions from the first.
+requirements.lock_holds := pyproject.toml --extra dev --group build
+requirements-server.lock_holds := pyproject.toml --constraint requirements.lock
+requirements-build.lock_holds := --group build --constraint requirements.lock
+requirements-protos.lock_holds := --group protos --constraint requirements.lock
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv ## Start Envoy, the server and a local user pool, and show what they do
+	$(BIN)/authz-server demo
+
+test: .venv .venv-protos ## Run all tests; core, keys and config must be covered to the last branch
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include='$(FULLY_COVERED)' --fail-under=100
+
+lint: .venv ## Check style, types, layers, and that stubs and locks are fresh
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@mkdir -p build
+	$(PROTOC) --descriptor_set_out=build/ext_authz.binpb $(PROTO_ROOTS)
+	cmp build/ext_authz.binpb $(STUBS) # else: make proto
+	cp $(LOCKS) build
+	set -e; $(foreach lock,$(LOCKS),$(RESOLVE) $($(lock)_holds) -o build/$(lock); cmp build/$(lock) $(lock);) # else: make lock
+	! grep -nE '://|^-' $(LOCKS) # a lock names no index
+
+format: .venv ## Repair what ruff can repair
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+proto: .venv ## Compile proto/ into the descriptor set that the package loads
+	$(PROTOC) --descriptor_set_out=$(STUBS) $(PROTO_ROOTS)
+
+lock: .venv ## Resolve the locks, keeping their pins (LOCK_FLAGS=--upgrade renews them)
+	set -e; $(foreach lock,$(LOCKS),$(RESOLVE) $($(lock)_holds) $(LOCK_FLAGS) -o $(lock);)
+
+bench: .venv ## Measure checks per second and latency (needs h2load and wrk)
+	$(BIN)/python load_tests/bench.py
+
+bench-smoke: .venv ## The same in a minute
+	$(BIN)/python load_tests/bench.py --smoke
+
+.venv: .venv/installed
+.venv-protos: .venv-protos/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The published protos: their package `envoy` is also the name of the one that brings the Envoy binary.
+.venv-protos/installed: requirements-protos.lock
+	$(PYTHON) -m venv .venv-protos
+	.venv-protos/bin/python $(PIP_INSTALL) --require-hashes -r requirements-protos.lock
+	@touch $@

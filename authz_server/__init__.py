@@ -1,0 +1,36 @@
+"""The Amazon API Gateway Cognito authorizer, for people who run Envoy: what Python programs embed.
+
+Example:
+    with authz_server.load("authz.yaml") as gateway:
+        decision = gateway.decide(Request("GET", "api.example.com", "/prod/pets", {"authorization": token}))
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from authz_server.config import ConfigurationError
+    from authz_server.core.decisions import Allow, Deny, Reason
+    from authz_server.core.request import Request
+    from authz_server.live import LiveGateway, load
+
+__version__ = "0.1.0"
+__all__ = ["Allow", "ConfigurationError", "Deny", "LiveGateway", "Reason", "Request", "load"]
+
+_HOMES = {
+    "Allow": "core.decisions",
+    "ConfigurationError": "config",
+    "Deny": "core.decisions",
+    "LiveGateway": "live",
+    "Reason": "core.decisions",
+    "Request": "core.request",
+    "load": "live",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for, so that importing one room does not import them all."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
