@@ -1,0 +1,1 @@
+"""The decision: pure functions and frozen values, without I/O, clock, logging or protobuf."""

@@ -1,0 +1,212 @@
+"""One generation: the whole way from a request to a decision."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from authz_server.core import claims as claim
+from authz_server.core import paths
+from authz_server.core.authorizers import CognitoUserPools, KeysPending
+from authz_server.core.decisions import Allow, Denied, Deny, Reason
+from authz_server.core.hosts import Hosts
+from authz_server.core.request import Request
+from authz_server.core.routes import Routes
+
+ANY: Final = "ANY"
+NAMED_BY_ENVOY: Final = "(named by Envoy)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """No decision yet: the keys that the check needs are being fetched.
+
+    Args:
+        fetch: what the key source offers to wait for.
+        api: name of the api.
+        route: label of the route.
+    """
+
+    fetch: Any
+    api: str
+    route: str
+
+    def unavailable(self) -> Deny:
+        """The answer when the keys do not come."""
+        return Deny(reason=Reason.KEYS_UNAVAILABLE, api=self.api, route=self.route)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One method of one resource.
+
+    Args:
+        label: method and template, the route's name in metrics and logs.
+        authorizer: None for a public route.
+        scopes: any one of these must be granted; none at all asks for an ID token.
+    """
+
+    label: str
+    authorizer: CognitoUserPools | None
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What an api does with the claims of a verified token.
+
+    Args:
+        headers: header name and claim, in file order.
+        metadata: claims for Envoy's dynamic metadata: None for none, an empty set for all.
+        logged: claims that may appear in the decision log.
+        drop: whether headers beyond the size limit are dropped; otherwise the check is denied.
+        forward_token: whether the identity source goes on to the upstream.
+    """
+
+    headers: tuple[tuple[str, str], ...] = ()
+    metadata: frozenset[str] | None = None
+    logged: frozenset[str] = frozenset()
+    drop: bool = True
+    forward_token: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Api:
+    """One api, as it is deployed to one stage.
+
+    Args:
+        name: as configured.
+        base_path: its segments, stripped before routes are matched.
+        routes: its resources and their methods.
+        authorizers: by name, with the stage variables of this api filled in.
+        claims: what it does with claims.
+        identity_headers: every header of the generation that carries identity; a client's own are stripped.
+    """
+
+    name: str
+    base_path: tuple[str, ...]
+    routes: Routes[Route]
+    authorizers: Mapping[str, CognitoUserPools]
+    claims: Claims
+    identity_headers: tuple[str, ...]
+
+    def below(self, segments: list[str]) -> list[str]:
+        """Strip the base path.
+
+        Raises:
+            Denied: NO_ROUTE for a path that is not below it.
+        """
+        depth = len(self.base_path)
+        if tuple(segments[:depth]) != self.base_path:
+            raise Denied(Reason.NO_ROUTE)
+        return segments[depth:]
+
+    def route(self, segments: list[str], method: str) -> Route:
+        """Find the route of a request: the best resource first, then its method; no second try.
+
+        Raises:
+            Denied: NO_ROUTE or NO_METHOD.
+
+        Source: API Gateway answers a specific resource that lacks the method with 403, also beside a greedy sibling.
+        """
+        methods = self.routes.find(segments)
+        if methods is None:
+            raise Denied(Reason.NO_ROUTE)
+        route = methods.get(method) or methods.get(ANY)
+        if route is None:
+            raise Denied(Reason.NO_METHOD)
+        return route
+
+    def named(self, context: Mapping[str, str]) -> Route:
+        """Make the route that Envoy's context_extensions describe.
+
+        Raises:
+            Denied: AUTHORIZER_UNKNOWN.
+        """
+        authorizer = self.authorizers.get(context["authorizer"])
+        if authorizer is None:
+            raise Denied(Reason.AUTHORIZER_UNKNOWN)
+        scopes = frozenset(context.get("authorization_scopes", "").split(" ")) - {""}
+        return Route(label=NAMED_BY_ENVOY, authorizer=authorizer, scopes=scopes)
+
+    def allow(self, route: Route, request: Request, now: float) -> Allow:
+        """Authorize a request on its route and hand the claims on.
+
+        Raises:
+            Denied: for the first rule that fails.
+            KeysPending: when the key is being fetched.
+        """
+        if route.authorizer is None:
+            return Allow(api=self.name, route=route.label, remove=self.identity_headers)
+        source = route.authorizer.identity_source
+        claims = route.authorizer.authorize(request.headers.get(source), route.scopes, now)
+        headers, dropped = claim.headers(claims, self.claims.headers)
+        if dropped and not self.claims.drop:
+            raise Denied(Reason.CLAIM_HEADERS_TOO_LARGE)
+        written = {name for name, _ in headers}
+        stripped = self.identity_headers if self.claims.forward_token else (*self.identity_headers, source)
+        return Allow(
+            api=self.name,
+            route=route.label,
+            headers=tuple(headers),
+            remove=tuple(name for name in stripped if name not in written),
+            metadata=_texts(claims, () if self.claims.metadata is None else self.claims.metadata or claims),
+            logged=_texts(claims, self.claims.logged),
+            dropped=dropped,
+        )
+
+
+def _texts(claims: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, str]:
+    texts = ((name, claim.text(name, claims.get(name))) for name in names)
+    return {name: text for name, text in texts if text}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """One compiled, immutable configuration.
+
+    Args:
+        apis: by name.
+        hosts: the same apis, by host and base path.
+    """
+
+    apis: Mapping[str, Api]
+    hosts: Hosts[Api]
+
+    def decide(self, request: Request, now: float) -> Allow | Deny | Pending:
+        """Decide whether a request may pass.
+
+        Args:
+            request: what Envoy asks about.
+            now: seconds since 1970.
+
+        Returns:
+            The decision, or `Pending` when a key that the check needs is being fetched.
+        """
+        api_name = route_label = ""
+        try:
+            segments = paths.split(request.path)
+            api, rest = self._api(request, segments)
+            api_name = api.name
+            route = api.named(request.context) if "authorizer" in request.context else api.route(rest, request.method)
+            route_label = route.label
+            return api.allow(route, request, now)
+        except Denied as denied:
+            return Deny(reason=denied.reason, api=api_name, route=route_label)
+        except KeysPending as pending:
+            return Pending(fetch=pending.fetch, api=api_name, route=route_label)
+
+    def _api(self, request: Request, segments: list[str]) -> tuple[Api, list[str]]:
+        """Find the api: the one that Envoy names, or by host and base path."""
+        context = request.context
+        if "authorization_scopes" in context and "authorizer" not in context:
+            raise Denied(Reason.CONTEXT_REFUSED)
+        if "api" not in context:
+            if "authorizer" in context:
+                raise Denied(Reason.CONTEXT_REFUSED)
+            return self.hosts.find(request.host, segments)
+        api = self.apis.get(context["api"])
+        if api is None:
+            raise Denied(Reason.API_UNKNOWN)
+        if "authorizer" in context:
+            return api, segments
+        return api, api.below(segments)

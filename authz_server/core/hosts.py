@@ -1,0 +1,106 @@
+"""Hosts and base paths: which api a request belongs to."""
+
+import re
+from collections.abc import Iterable
+from typing import Final, Generic, TypeVar
+
+from authz_server.core.decisions import Denied, Reason
+
+T = TypeVar("T")
+
+_HOST: Final = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])\.?(?::[0-9]{1,5})?")
+
+
+def normalise(host: str) -> str:
+    """Lower-case a host and take one port and one trailing dot off it.
+
+    Args:
+        host: Host or :authority as sent.
+
+    Returns:
+        The bare host name.
+
+    Raises:
+        Denied: HOST_REFUSED for anything that is not a plain host name or a bracketed IPv6 address.
+    """
+    found = _HOST.fullmatch(host.lower()) if host.isascii() else None
+    if found is None:
+        raise Denied(Reason.HOST_REFUSED)
+    return found[1]
+
+
+class BasePaths(Generic[T]):
+    """The apis that share a host, by base path.
+
+    Args:
+        entries: segments of the base path (none for the root) and the api they lead to; no base path twice.
+    """
+
+    __slots__ = ("_by_path", "_depths")
+
+    def __init__(self, entries: Iterable[tuple[tuple[str, ...], T]]) -> None:
+        self._by_path = dict(entries)
+        self._depths = sorted({len(base) for base in self._by_path}, reverse=True)
+
+    def find(self, segments: list[str]) -> tuple[T, list[str]] | None:
+        """Find the api with the longest base path that the path begins with, whole segments only.
+
+        Args:
+            segments: the path, as `paths.split` gives it.
+
+        Returns:
+            The api and the segments behind its base path, or None.
+        """
+        for depth in self._depths:
+            entry = self._by_path.get(tuple(segments[:depth]))
+            if entry is not None and depth <= len(segments):
+                return entry, segments[depth:]
+        return None
+
+
+class Hosts(Generic[T]):
+    """Every api of a generation, by host and base path.
+
+    Args:
+        entries: a host (`name`, `*.suffix`, or "" for any), base path segments, and the api.
+    """
+
+    __slots__ = ("_any", "_exact", "_suffixes")
+
+    def __init__(self, entries: Iterable[tuple[str, tuple[str, ...], T]]) -> None:
+        tiers: dict[str, list[tuple[tuple[str, ...], T]]] = {}
+        for host, base_path, api in entries:
+            tiers.setdefault(host, []).append((base_path, api))
+        self._any = BasePaths(tiers.pop("", ()))
+        self._suffixes = {host[2:]: BasePaths(tier) for host, tier in tiers.items() if host.startswith("*.")}
+        self._exact = {host: BasePaths(tier) for host, tier in tiers.items() if not host.startswith("*.")}
+
+    def find(self, host: str, segments: list[str]) -> tuple[T, list[str]]:
+        """Find the api of a request: exact host, then the longest `*.suffix`, then any; the best tier is chosen once.
+
+        Args:
+            host: Host or :authority as sent.
+            segments: the path, as `paths.split` gives it.
+
+        Returns:
+            The api and the segments behind its base path.
+
+        Raises:
+            Denied: HOST_REFUSED, or NO_API when the tier has no base path for this path.
+        """
+        found = self._tier(normalise(host)).find(segments)
+        if found is None:
+            raise Denied(Reason.NO_API)
+        return found
+
+    def _tier(self, host: str) -> BasePaths[T]:
+        tier = self._exact.get(host)
+        if tier is not None or not self._suffixes:
+            return tier or self._any
+        _, _, suffix = host.partition(".")
+        while suffix:
+            tier = self._suffixes.get(suffix)
+            if tier is not None:
+                return tier
+            _, _, suffix = suffix.partition(".")
+        return self._any

@@ -1,0 +1,213 @@
+"""Compact JWS: read one strictly, verify it with a key, and judge its times."""
+
+import json
+import re
+from binascii import a2b_base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isinf
+from typing import Any, Final, NamedTuple, NoReturn
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from authz_server.core.decisions import Denied, Reason
+
+MAX_TOKEN_LENGTH: Final = 16_384
+YEAR_10000: Final = 253_402_300_800
+
+_COMPACT: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+_PADDING: Final = (b"", None, b"==", b"=")
+# The last character of a part may only hold bits that belong to an octet: the other spellings of the same octets are refused.
+_LAST: Final = (None, None, frozenset("AQgw"), frozenset("AEIMQUYcgkosw048"))
+_PKCS1: Final = PKCS1v15()
+_SHA256: Final = SHA256()
+
+
+class Token(NamedTuple):
+    """A compact JWS that was read but not verified.
+
+    Args:
+        kid: names the key that is said to have signed it.
+        claims: the payload; to be believed only once the signature is verified.
+        signing_input: header and payload as signed.
+        signature: the octets of the signature.
+    """
+
+    kid: str
+    claims: Mapping[str, Any]
+    signing_input: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key of a user pool, good for RS256 and nothing else.
+
+    Args:
+        kid: the key's name in its set.
+        rsa: the key, at least 2048 bits.
+    """
+
+    kid: str
+    rsa: RSAPublicKey
+
+
+def from_header(value: str | None) -> str:
+    """Take the token out of an identity source header.
+
+    Args:
+        value: the header, or None when it is absent.
+
+    Returns:
+        The value behind an optional `Bearer ` in any case.
+
+    Raises:
+        Denied: TOKEN_MISSING or TOKEN_TOO_LARGE.
+
+    Source: API Gateway accepts a Cognito token with and without the prefix, as recorded.
+    """
+    if not value:
+        raise Denied(Reason.TOKEN_MISSING)
+    token = value[7:] if value[:7].lower() == "bearer " else value
+    if len(token) > MAX_TOKEN_LENGTH:
+        raise Denied(Reason.TOKEN_TOO_LARGE)
+    return token
+
+
+def parse(text: str) -> Token:
+    """Read a compact JWS that says it is signed with RS256.
+
+    Args:
+        text: three base64url parts, without padding.
+
+    Returns:
+        The token; nothing about it is verified.
+
+    Raises:
+        Denied: TOKEN_MALFORMED, or ALGORITHM_REFUSED.
+
+    Source: RFC 7515 sections 3.1, 4.1 and 7.1; RFC 8725 sections 2 and 3.
+    """
+    parts = _COMPACT.fullmatch(text)
+    if parts is None:
+        raise Denied(Reason.TOKEN_MALFORMED)
+    try:
+        header = strict_json(decode(parts[1]))
+        claims = strict_json(decode(parts[2]))
+        signature = decode(parts[3])
+    except (ValueError, RecursionError):
+        raise Denied(Reason.TOKEN_MALFORMED) from None
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        raise Denied(Reason.TOKEN_MALFORMED)
+    if header.get("alg") != "RS256" or "crit" in header or "b64" in header:
+        raise Denied(Reason.ALGORITHM_REFUSED)
+    kid = header.get("kid")
+    if not isinstance(kid, str):
+        raise Denied(Reason.TOKEN_MALFORMED)
+    return Token(kid, claims, text[: parts.end(2)].encode(), signature)
+
+
+def verify(token: Token, key: Key) -> None:
+    """Require that *key* signed the token.
+
+    Raises:
+        Denied: SIGNATURE_INVALID.
+
+    Source: RFC 7518 section 3.3; the algorithm is the key's, whatever the token says.
+    """
+    try:
+        key.rsa.verify(token.signature, token.signing_input, _PKCS1, _SHA256)
+    except InvalidSignature:
+        raise Denied(Reason.SIGNATURE_INVALID) from None
+
+
+def check_times(claims: Mapping[str, Any], now: float) -> None:
+    """Require that the token is good at *now*, without leeway.
+
+    Args:
+        claims: of a verified token.
+        now: seconds since 1970.
+
+    Raises:
+        Denied: TIME_CLAIM_INVALID, TOKEN_EXPIRED or NOT_YET_VALID.
+
+    Source: RFC 7519 sections 4.1.4 to 4.1.6; the text of the expired answer is API Gateway's, as recorded.
+    """
+    for name in ("exp", "iat", "nbf"):
+        if name in claims and not _is_time(claims[name]):
+            raise Denied(Reason.TIME_CLAIM_INVALID)
+    if "exp" not in claims:
+        raise Denied(Reason.TIME_CLAIM_INVALID)
+    if claims["exp"] <= now:
+        raise Denied(Reason.TOKEN_EXPIRED)
+    if claims.get("nbf", 0) > now:
+        raise Denied(Reason.NOT_YET_VALID)
+
+
+def _is_time(value: object) -> bool:
+    return type(value) in {int, float} and 0 <= value < YEAR_10000  # type: ignore[operator]
+
+
+def decode(part: str) -> bytes:
+    """Decode one part of a compact JWS; every sequence of octets has exactly one spelling.
+
+    Args:
+        part: characters of the base64url alphabet.
+
+    Returns:
+        The octets.
+
+    Raises:
+        ValueError: for a length or a last character that no encoder produces.
+
+    Source: RFC 7515 section 2; RFC 4648 section 3.5.
+    """
+    rest = len(part) % 4
+    padding, last = _PADDING[rest], _LAST[rest]
+    if padding is None or (last is not None and part[-1] not in last):
+        raise ValueError("not canonical base64url")
+    return a2b_base64(part.encode("ascii").translate(_TO_STANDARD) + padding)
+
+
+def strict_json(document: bytes) -> Any:
+    """Read JSON that every parser reads alike.
+
+    Args:
+        document: UTF-8 text.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: for bad UTF-8 or JSON, a member that stands twice, NaN, infinities and numbers beyond a double (1e999), or half of a
+            surrogate pair.
+        RecursionError: for values nested beyond the interpreter's limit.
+
+    Source: RFC 8259 sections 4, 6 and 8; RFC 7519 section 4 (duplicate claim names).
+    """
+    value = json.loads(document.decode(), object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+    if b"\\u" in document:  # an escape may hold half of a pair, which no UTF-8 header can carry
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) != len(members):
+        raise ValueError("a member stands twice")
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if isinf(value):
+        raise ValueError(f"{text} is no finite number")
+    return value

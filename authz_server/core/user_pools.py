@@ -1,0 +1,76 @@
+"""User pools: what an ARN says about the issuer of a pool's tokens and the place of its keys."""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+# Partition and the suffix of its issuers. aws-cn and aws-eusc are unconfirmed; `user_pools.<id>.issuer` overrides them.
+SUFFIXES: Final = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}
+
+_ARN: Final = re.compile(r"arn:([a-z0-9-]+):cognito-idp:([a-z0-9-]+):(\d{12}):userpool/([\w-]+_[0-9A-Za-z]+)", re.ASCII)
+_MAX_ID_LENGTH: Final = 55
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserPool:
+    """A user pool whose tokens are accepted.
+
+    Args:
+        id: such as `eu-west-1_Ab1Cd2Ef3`.
+        issuer: the exact `iss` of its tokens.
+        jwks: where its keys are: an absolute URL, or the path of a file.
+    """
+
+    id: str
+    issuer: str
+    jwks: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arn:
+    """The ARN of a user pool.
+
+    Args:
+        partition: such as `aws`.
+        region: of the pool, or of the replica that the ARN names.
+        pool_id: begins with the primary region, also in a replica's ARN.
+    """
+
+    partition: str
+    region: str
+    pool_id: str
+
+    @property
+    def issuer(self) -> str:
+        """The issuer of the pool's tokens; the region is the ARN's, since a replica issues under its own."""
+        return f"https://cognito-idp.{self.region}.{SUFFIXES[self.partition]}/{self.pool_id}"
+
+    @property
+    def updated_issuer(self) -> str:
+        """The issuer of a pool that was switched to `IssuerConfiguration.Type = UPDATED`; the region is the primary one.
+
+        Source: Cognito guide, "Federation endpoints"; API Gateway does not accept it.
+        """
+        return f"https://issuer-cognito-idp.{self.pool_id.partition('_')[0]}.{SUFFIXES[self.partition]}/{self.pool_id}"
+
+
+def parse_arn(text: str) -> Arn:
+    """Read the ARN of a user pool.
+
+    Args:
+        text: `arn:{partition}:cognito-idp:{region}:{account}:userpool/{poolId}`.
+
+    Returns:
+        Its parts.
+
+    Raises:
+        ValueError: with what is wrong about it.
+
+    Source: Cognito API reference, `UserPoolIdType`; service authorization reference, Cognito user pools.
+    """
+    found = _ARN.fullmatch(text)
+    if found is None or len(found[4]) > _MAX_ID_LENGTH:
+        raise ValueError(f"{text!r} is no user pool ARN, expected arn:{{partition}}:cognito-idp:{{region}}:{{account}}:userpool/{{poolId}}")
+    if found[1] not in SUFFIXES:
+        raise ValueError(f"{text!r}: partition {found[1]!r} has no user pools, expected one of {', '.join(SUFFIXES)}")
+    return Arn(partition=found[1], region=found[2], pool_id=found[4])
