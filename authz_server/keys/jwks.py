@@ -1,0 +1,85 @@
+"""Key sets: read a JWKS document, keep the keys that can have signed a Cognito token."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from jwt.algorithms import RSAAlgorithm
+from jwt.exceptions import InvalidKeyError
+
+from authz_server.core.tokens import Key, strict_json
+
+MAX_DOCUMENT_SIZE: Final = 150_000
+MIN_MODULUS_BITS: Final = 2_048
+
+
+class JwksError(Exception):
+    """A document that is no key set, or holds no usable key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeySet:
+    """The usable keys of one JWKS document.
+
+    Args:
+        keys: by kid.
+        skipped: why each of the other keys is not used.
+    """
+
+    keys: Mapping[str, Key]
+    skipped: tuple[str, ...] = ()
+
+
+def parse(document: bytes) -> KeySet:
+    """Read a JWKS document; one bad key does not spoil the others.
+
+    Args:
+        document: JSON, at most 150,000 bytes (the limit of API Gateway's own JWT authorizers).
+
+    Returns:
+        The RSA signature keys of at least 2048 bits with an odd exponent.
+
+    Raises:
+        JwksError: when the document is no JWKS, or has no usable key.
+
+    Source: RFC 7517 sections 4 and 5; RFC 7518 sections 3.3 and 6.3.
+    """
+    if len(document) > MAX_DOCUMENT_SIZE:
+        raise JwksError(f"the document is longer than {MAX_DOCUMENT_SIZE} bytes")
+    try:
+        value = strict_json(document)
+    except (ValueError, RecursionError) as error:
+        raise JwksError("the document is no JSON with unique members") from error
+    entries = value.get("keys") if isinstance(value, dict) else None
+    if not isinstance(entries, list):
+        raise JwksError("the document has no `keys` array")
+    keys: dict[str, Key] = {}
+    skipped: list[str] = []
+    for entry in entries:
+        try:
+            key = _key(entry)
+        except JwksError as error:
+            skipped.append(str(error))
+        else:
+            if keys.setdefault(key.kid, key) is not key:
+                skipped.append(f"kid {key.kid!r} stands twice, the first one counts")
+    if not keys:
+        raise JwksError("no usable key: " + ("; ".join(skipped[:3]) or "the set is empty"))
+    return KeySet(keys=MappingProxyType(keys), skipped=tuple(skipped))
+
+
+def _key(entry: Any) -> Key:
+    if not isinstance(entry, dict) or not isinstance(entry.get("kid"), str):
+        raise JwksError("an entry without a `kid`")
+    kid = entry["kid"]
+    if entry.get("kty") != "RSA" or entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
+        raise JwksError(f"kid {kid!r} is not for RS256 signatures")
+    try:
+        rsa = RSAAlgorithm.from_jwk({name: entry[name] for name in ("kty", "n", "e")})
+    except (InvalidKeyError, KeyError, ValueError, TypeError, AttributeError):
+        raise JwksError(f"kid {kid!r} is no RSA public key") from None
+    if not isinstance(rsa, RSAPublicKey) or rsa.key_size < MIN_MODULUS_BITS or rsa.public_numbers().e % 2 == 0:
+        raise JwksError(f"kid {kid!r} is weaker than RSA {MIN_MODULUS_BITS} bits with an odd exponent")
+    return Key(kid, rsa)

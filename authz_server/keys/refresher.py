@@ -1,0 +1,126 @@
+"""The background thread that fetches key sets when they are due or asked for."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from authz_server.keys.fetch import Fetch, FetchError
+from authz_server.keys.jwks import JwksError, parse
+from authz_server.keys.life_cycle import failed, fetched
+from authz_server.keys.store import PoolKeys
+
+CONCURRENT_FETCHES: Final = 32
+
+
+class Observer(Protocol):
+    """Whoever wants to know how fetches end."""
+
+    def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
+        """Take note of a fetch.
+
+        Args:
+            keys: whose; its state is the new one.
+            outcome: `ok`, or a short label of the failure.
+            detail: sentence for the log.
+        """
+        ...
+
+
+class KeyRefresher:
+    """Run one task per user pool on an event loop in a thread of its own; checks never wait here.
+
+    Args:
+        fetch: brings the bytes of a document.
+        clock: monotonic seconds.
+        spread: random number from -1 to 1.
+        observer: told about each fetch.
+    """
+
+    def __init__(self, fetch: Fetch, clock: Callable[[], float], spread: Callable[[], float], observer: Observer) -> None:
+        self._fetch = fetch
+        self._clock = clock
+        self._spread = spread
+        self._observer = observer
+        self._loop = asyncio.new_event_loop()
+        self._slots = asyncio.Semaphore(CONCURRENT_FETCHES)
+        self._tasks: dict[PoolKeys, asyncio.Task[None]] = {}
+        self._wanted: dict[PoolKeys, asyncio.Event] = {}
+        self._thread = threading.Thread(target=self._loop.run_forever, name="keys", daemon=True)
+        self._thread.start()
+
+    def watch(self, keys: PoolKeys) -> None:
+        """Fetch these keys now and whenever they are due."""
+        self._loop.call_soon_threadsafe(self._begin, keys)
+
+    def unwatch(self, keys: PoolKeys) -> None:
+        """Leave these keys alone."""
+        self._loop.call_soon_threadsafe(self._end, keys)
+
+    def ask(self, keys: PoolKeys) -> None:
+        """Fetch these keys now."""
+        self._loop.call_soon_threadsafe(self._wake, keys)
+
+    def close(self) -> None:
+        """Stop fetching and end the thread."""
+        asyncio.run_coroutine_threadsafe(self._cancel(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _begin(self, keys: PoolKeys) -> None:
+        self._wanted[keys] = asyncio.Event()
+        self._tasks[keys] = self._loop.create_task(self._keep_fresh(keys))
+
+    def _end(self, keys: PoolKeys) -> None:
+        self._wanted.pop(keys)
+        self._tasks.pop(keys).cancel()
+        keys.release()
+
+    def _wake(self, keys: PoolKeys) -> None:
+        event = self._wanted.get(keys)
+        if event is None:  # no longer watched
+            keys.release()
+        else:
+            event.set()
+
+    async def _cancel(self) -> None:
+        tasks = tuple(self._tasks.values())
+        for keys in tuple(self._tasks):
+            self._end(keys)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep_fresh(self, keys: PoolKeys) -> None:
+        wanted = self._wanted[keys]
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, keys.state.due - self._clock())):
+                    await wanted.wait()
+            except TimeoutError:
+                pass
+            async with self._slots:
+                await self._refresh(keys)
+            wanted.clear()
+
+    async def _refresh(self, keys: PoolKeys) -> None:
+        try:
+            key_set = parse(await self._fetch(keys.pool.jwks))
+        except FetchError as error:
+            self._failed(keys, error.outcome, str(error))
+        except JwksError as error:
+            self._failed(keys, "content", str(error))
+        except Exception as error:  # noqa: BLE001 - a bug must not end the task that keeps this pool's keys fresh
+            self._failed(keys, "bug", repr(error))
+        else:
+            keys.put(fetched(keys.state, key_set, self._clock(), self._spread()))
+            self._tell(keys, "ok", "; ".join(key_set.skipped))
+
+    def _failed(self, keys: PoolKeys, outcome: str, detail: str) -> None:
+        keys.put(failed(keys.state, self._clock(), self._spread()))
+        self._tell(keys, outcome, detail)
+
+    def _tell(self, keys: PoolKeys, outcome: str, detail: str) -> None:
+        try:
+            self._observer.fetch_ended(keys, outcome, detail)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._loop.call_exception_handler({"message": "bug: whoever watches key fetches failed", "exception": error})
