@@ -1,0 +1,92 @@
+"""Loading: a file becomes a configuration, or an error that tells everything that is wrong with it."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from authz_server.config import references, sentences
+from authz_server.config.loaded import Loaded
+from authz_server.config.problems import ConfigurationError, Problem
+from authz_server.config.reader import read
+from authz_server.config.schema import Authorizer, Configuration
+from authz_server.config.sentences import Location
+from authz_server.config.urls import check_url
+
+ENDPOINT: Final = "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"
+IGNORE_ENDPOINTS: Final = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+
+_REQUIRED: Final = frozenset(name for name, field in Authorizer.model_fields.items() if field.is_required())
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Loaded:
+    """Load a configuration.
+
+    Args:
+        path: of its file.
+        environment: value by name, for `${NAME}` and for the place of the Cognito service.
+
+    Returns:
+        The configuration: right in every part, and all parts fit together.
+
+    Raises:
+        ConfigurationError: with every problem of the file.
+
+    Source: AWS SDKs and tools reference guide, "Service-specific endpoints".
+    """
+    source = read(path, environment)
+    configuration, errors = _validate(source.data)
+    told = [sentences.problem(source, error) for error in errors]
+    endpoint, untrusted = _endpoint(path, environment)
+    loaded = Loaded(path=path, configuration=configuration, endpoint=endpoint)
+    broken = {_part(error["loc"]) for error in errors}
+    problems = [*source.problems, *(problem for problem in told if problem), *untrusted, *references.problems(source, loaded, broken)]
+    if problems:
+        raise ConfigurationError(problems)
+    return loaded
+
+
+def _endpoint(path: Path, environment: Mapping[str, str]) -> tuple[str, list[Problem]]:
+    url = environment.get(ENDPOINT, "")
+    if not url or environment.get(IGNORE_ENDPOINTS, "").lower() == "true":
+        return "", []
+    try:
+        return check_url(url.rstrip("/"), allow_http=False), []
+    except ValueError as error:
+        return "", [Problem(file=str(path), line=1, column=1, message=f"environment variable {ENDPOINT}: {error}")]
+
+
+def _validate(data: Any) -> tuple[Configuration, list[ErrorDetails]]:
+    """Validate what is right in itself; the parts that are not are told and left out."""
+    try:
+        return Configuration.model_validate(data), []
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    rest = _without(data, {_part(found["loc"]) for found in errors})
+    configuration, more = _validate({**rest, "version": 1} if isinstance(rest, dict) else {"version": 1})
+    return configuration, errors + more
+
+
+def _part(location: Location) -> Location:
+    """Find the smallest part that can be left out so that the rest still says what it said."""
+    if location[-1:] == (sentences.KEY,):
+        location = location[:-1]
+    match location:
+        case ("apis", _, "routes", *_):
+            return location[:5]
+        case ("authorizers", _, field, *_) if field in _REQUIRED:
+            return location[:2]
+        case ("apis" | "authorizers", *_):
+            return location[:3]
+        case ("user_pools", *_):
+            return location[:2]
+    return location[:1]
+
+
+def _without(data: Any, parts: AbstractSet[Location], path: Location = ()) -> Any:
+    if not isinstance(data, dict):
+        return data
+    return {key: _without(value, parts, (*path, key)) for key, value in data.items() if (*path, key) not in parts}

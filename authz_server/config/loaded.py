@@ -1,0 +1,74 @@
+"""Loaded: a configuration together with what its file's place and the environment say about it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from authz_server.config import schema
+from authz_server.config.variables import fill
+from authz_server.core.user_pools import Arn, UserPool, parse_arn
+
+_AT_AWS: Final = schema.UserPool()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A configuration that was read.
+
+    Args:
+        path: of its file; key set files are found beside it.
+        configuration: what it says.
+        endpoint: URL of the Cognito service, without a slash at the end, or "" for AWS's own.
+    """
+
+    path: Path
+    configuration: schema.Configuration
+    endpoint: str = ""
+
+    def authorizers(self, api: schema.Api) -> dict[str, tuple[Arn, ...]]:
+        """Find the authorizers that an api can use.
+
+        Args:
+            api: whose stage variables are filled in.
+
+        Returns:
+            The user pools of each authorizer by name, without those that want a stage variable which the api lacks.
+        """
+        found = {}
+        for name, authorizer in self.configuration.authorizers.items():
+            try:
+                found[name] = _arns(authorizer, api)
+            except ValueError:  # no route of the api uses it, or the configuration would not have loaded
+                continue
+        return found
+
+    def user_pool(self, arn: Arn) -> UserPool:
+        """Find the issuer of a user pool and the place of its keys.
+
+        Args:
+            arn: of the pool.
+
+        Returns:
+            The pool: `user_pools` decides, then the endpoint of the environment, then AWS.
+
+        Source: Cognito guide, "Verifying JSON web tokens" (`/.well-known/jwks.json` below the issuer).
+        """
+        override = self.configuration.user_pools.get(arn.pool_id, _AT_AWS)
+        return UserPool(id=arn.pool_id, issuer=override.issuer or arn.issuer, jwks=self._jwks(arn, override))
+
+    def _jwks(self, arn: Arn, override: schema.UserPool) -> str:
+        if override.jwks_uri is not None:
+            return override.jwks_uri
+        if override.jwks_file is not None:
+            return str(self.path.parent.absolute() / override.jwks_file)
+        base = f"{self.endpoint}/{arn.pool_id}" if self.endpoint else arn.issuer
+        return f"{base}/.well-known/jwks.json"
+
+    def issuers(self, authorizer: schema.Authorizer, arn: Arn) -> tuple[str, ...]:
+        """List the issuers that an authorizer accepts for a user pool of its own."""
+        issuer = self.user_pool(arn).issuer
+        return (issuer, arn.updated_issuer) if authorizer.accept_updated_issuer else (issuer,)
+
+
+def _arns(authorizer: schema.Authorizer, api: schema.Api) -> tuple[Arn, ...]:
+    return tuple(parse_arn(fill(text, api.stage_variables)) for text in authorizer.provider_arns)

@@ -1,0 +1,187 @@
+"""The schema: what a configuration may say, as frozen models. The JSON Schema for editors is made from them."""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
+
+from authz_server.config.fields import (
+    ArnText,
+    BasePath,
+    Boolean,
+    ClaimHeader,
+    ExpressionText,
+    Host,
+    IdentitySource,
+    Scope,
+    Seconds,
+    StageVariable,
+    Text,
+    Version,
+)
+from authz_server.config.urls import check_url
+from authz_server.core.routes import parse
+
+NONE: Final = "NONE"
+
+HttpMethod = Literal["GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "DELETE", "ANY"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Authorizer(_Model):
+    """An API Gateway authorizer: where the token is, and which user pools may have issued it."""
+
+    type: Literal["cognito_user_pools"] = Field(description="API Gateway's COGNITO_USER_POOLS.", examples=["cognito_user_pools"])
+    provider_arns: tuple[ArnText, ...] = Field(
+        min_length=1,
+        max_length=1000,
+        description="ARNs of the user pools, arn:{partition}:cognito-idp:{region}:{account}:userpool/{poolId}; "
+        "a part may be ${stageVariables.NAME}, filled in for each api.",
+        examples=[["arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Ab1Cd2Ef3"]],
+    )
+    identity_source: IdentitySource = Field(
+        default="method.request.header.Authorization", description="The one header that holds the token: method.request.header.NAME."
+    )
+    identity_validation_expression: ExpressionText | None = Field(
+        default=None, description="RE2 expression that must match the whole `aud` of a token; access tokens mostly have none."
+    )
+    authorizer_result_ttl_in_seconds: Seconds = Field(
+        default=300, description="How long a verified token may be answered from the cache, 0 to 3600; never longer than the token is good."
+    )
+    app_clients: Annotated[tuple[Text, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="App clients whose tokens are accepted: `aud` of an ID token, `client_id` of an access token. All, if left out.",
+    )
+    accept_updated_issuer: Boolean = Field(
+        default=False, description="Whether the user pools' updated issuer (https://issuer-cognito-idp.…) is accepted as well."
+    )
+
+
+class Method(_Model):
+    """What one method of a resource asks for."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["authorizer"]}, {"required": ["authorization_type"]}]})
+
+    authorizer: Text | None = Field(default=None, description="Name of an authorizer.")
+    authorization_scopes: tuple[Scope, ...] = Field(
+        default=(), description="An access token must have any one of these. Without them, the method takes ID tokens only."
+    )
+    authorization_type: Literal["NONE", "COGNITO_USER_POOLS"] | None = Field(
+        default=None, description="NONE makes the method public. COGNITO_USER_POOLS needs an authorizer, and may be left out beside one."
+    )
+
+    @model_validator(mode="after")
+    def _is_decided(self) -> "Method":
+        if self.authorization_type == NONE and (self.authorizer is not None or self.authorization_scopes):
+            raise ValueError("authorization_type NONE makes a method public, it can not have an authorizer or scopes")
+        if self.authorization_type != NONE and self.authorizer is None:
+            raise ValueError("this method has no authorizer; only `authorization_type: NONE` makes a method public")
+        return self
+
+
+def _metadata_kind(value: Any) -> str | None:
+    if isinstance(value, list | tuple):
+        return "list"
+    return "word" if value in ("off", "all") else None
+
+
+DynamicMetadata = Annotated[
+    Annotated[Literal["off", "all"], Tag("word")] | Annotated[tuple[Text, ...], Field(min_length=1), Tag("list")],
+    Discriminator(_metadata_kind, custom_error_type="dynamic_metadata", custom_error_message="expected off, all or a list of claims"),
+]
+
+
+class Api(_Model):
+    """An api as it is deployed to one stage, with its resources and their methods."""
+
+    hosts: Annotated[tuple[Host, ...], Field(min_length=1)] | None = Field(
+        default=None,
+        description="Exact host names, or *.example.com for every name below it. Any host that no other api names, if left out.",
+    )
+    base_path: BasePath = Field(default="", description="Literal path that is stripped before routes are matched, such as /prod.")
+    stage_variables: dict[StageVariable, Text] = Field(default={}, description="Values for ${stageVariables.NAME} in provider_arns.")
+    claim_headers: dict[ClaimHeader, Text] = Field(
+        default={},
+        description="Request header for the upstream: claim that it carries. A client's own copies of these headers are removed.",
+    )
+    claim_headers_overflow: Literal["drop", "deny"] = Field(
+        default="drop", description="What happens when the claim headers exceed 8 KiB: whole headers are dropped, or the request is denied."
+    )
+    forward_token: Boolean = Field(default=True, description="Whether the token goes on to the upstream, as on API Gateway.")
+    dynamic_metadata: DynamicMetadata = Field(default="off", description="Claims for Envoy's dynamic metadata: off, all, or a list.")
+    log_claims: tuple[Text, ...] = Field(default=(), description="Claims that may appear in the decision log.")
+    routes: dict[Text, dict[HttpMethod, Method]] = Field(
+        default={}, description="Resource template, such as /pets/{petId} or /files/{proxy+}: method: what it asks for."
+    )
+
+    @property
+    def base_segments(self) -> tuple[str, ...]:
+        """The segments of the base path, none for the root."""
+        return tuple(segment.text for segment in parse(self.base_path or "/"))
+
+
+class UserPool(_Model):
+    """Where the keys of a user pool are, when they are not at AWS."""
+
+    allow_http: Boolean = Field(default=False, description="Whether jwks_uri may be http to a host that is not this one. For tests only.")
+    jwks_uri: Text | None = Field(default=None, description="URL of the key set: https, or http to a loopback address.")
+    jwks_file: Text | None = Field(default=None, description="File that holds the key set, relative to the configuration file.")
+    issuer: Text | None = Field(
+        default=None, description="The `iss` of the pool's tokens, where it is not the one that follows from the ARN."
+    )
+
+    @field_validator("jwks_uri")
+    @classmethod
+    def _is_trustworthy(cls, value: str, info: ValidationInfo) -> str:
+        return check_url(value, allow_http=info.data.get("allow_http", True))
+
+    @model_validator(mode="after")
+    def _has_one_place(self) -> "UserPool":
+        if self.jwks_uri is not None and self.jwks_file is not None:
+            raise ValueError("jwks_uri and jwks_file exclude each other, expected one of them")
+        return self
+
+
+class Configuration(_Model):
+    """Configuration of authz-server."""
+
+    version: Version = Field(description="Version of this format.", examples=[1])
+    authorizers: dict[Text, Authorizer] = Field(default={}, description="Authorizers by name.")
+    apis: dict[Text, Api] = Field(default={}, description="Apis by name.")
+    user_pools: dict[Text, UserPool] = Field(default={}, description="By pool id: where keys come from when it is not AWS.")
+
+
+class _WithoutNull(GenerateJsonSchema):
+    """Leaves out null, which can not be written: what is absent by default is simply absent."""
+
+    def nullable_schema(self, schema: NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default", ...) is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
+def json_schema() -> dict[str, Any]:
+    """Describe the configuration format to editors and other tools.
+
+    Returns:
+        A JSON Schema, as JSON values.
+
+    Source: JSON Schema, draft 2020-12.
+    """
+    return {"$schema": GenerateJsonSchema.schema_dialect, **Configuration.model_json_schema(schema_generator=_WithoutNull)}
