@@ -1,0 +1,46 @@
+"""CheckRequest bytes to the core's request."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from authz_server.core.request import Request
+from authz_server.envoy.stubs import CheckRequest
+
+
+class MalformedRequestError(ValueError):
+    """Bytes that are no CheckRequest."""
+
+
+def parse(data: bytes) -> Request:
+    """Read the bytes of a CheckRequest.
+
+    Args:
+        data: as they came from Envoy.
+
+    Returns:
+        The request; typed fields are read, pseudo-headers are not (`allowed_headers` may drop those).
+
+    Raises:
+        MalformedRequestError: for other bytes, bad UTF-8 included.
+
+    Source: Envoy's `envoy.service.auth.v3.AttributeContext`.
+    """
+    try:
+        attributes = CheckRequest.FromString(data).attributes
+    except DecodeError as error:
+        raise MalformedRequestError from error
+    http = attributes.request.http
+    lines = http.header_map.headers
+    return Request(http.method, http.host, http.path, _joined(lines) if lines else http.headers, attributes.context_extensions)
+
+
+def _joined(lines: Any) -> Mapping[str, str]:
+    """Join the lines of one name by a comma, as Envoy does where it sends a map (`encode_raw_headers` sends lines)."""
+    headers: dict[str, str] = {}
+    for line in lines:
+        name = line.key.lower()
+        value = line.raw_value.decode("latin-1") if line.raw_value else line.value
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers

@@ -1,0 +1,73 @@
+"""Decisions to CheckResponse bytes. A default CheckResponse means ALLOW, so these two functions alone build one."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from authz_server.core.decisions import Allow, Outcome
+from authz_server.envoy.stubs import CheckResponse, HeaderValueOption
+
+_PERMISSION_DENIED: Final = 7
+_UNAUTHENTICATED: Final = 16
+_UNAUTHORIZED: Final = 401
+
+# Clients differ in which of `append` and `append_action` they read, and in what their absence means; both say "overwrite".
+_OVERWRITE: Final = HeaderValueOption(append={"value": False}, append_action="OVERWRITE_IF_EXISTS_OR_ADD")
+
+
+def allow(decision: Allow) -> bytes:
+    """Write an allow: claim headers set, every other identity header stripped.
+
+    Args:
+        decision: with ASCII header values.
+
+    Returns:
+        The bytes of a CheckResponse.
+
+    Source: Envoy's `envoy.service.auth.v3.OkHttpResponse`; removals run after additions, so no name may be in both.
+    """
+    response = CheckResponse()
+    response.status.code = 0
+    _set(response.ok_response.headers, decision.headers)
+    response.ok_response.headers_to_remove.extend(decision.remove)
+    if decision.metadata:
+        _claims(response.dynamic_metadata, decision.metadata)
+    return bytes(response.SerializeToString())
+
+
+def deny(outcome: Outcome, request_id: str) -> bytes:
+    """Write a denial as API Gateway words it.
+
+    Args:
+        outcome: status, error type and message.
+        request_id: a UUID for `x-amzn-requestid`.
+
+    Returns:
+        The bytes of a CheckResponse.
+
+    Source: recorded answers of API Gateway; Envoy's `envoy.service.auth.v3.DeniedHttpResponse`.
+    """
+    response = CheckResponse()
+    response.status.code = _UNAUTHENTICATED if outcome.status == _UNAUTHORIZED else _PERMISSION_DENIED
+    denied = response.denied_response
+    denied.status.code = outcome.status
+    denied.body = json.dumps({"message": outcome.message}, separators=(",", ":"))
+    headers = [("content-type", "application/json"), ("x-amzn-requestid", request_id), ("x-amzn-errortype", outcome.error)]
+    if outcome.retry_after is not None:
+        headers.append(("retry-after", str(outcome.retry_after)))
+    _set(denied.headers, headers)
+    return bytes(response.SerializeToString())
+
+
+def _set(field: Any, headers: Iterable[tuple[str, str]]) -> None:
+    for name, value in headers:
+        option = field.add()
+        option.CopyFrom(_OVERWRITE)
+        option.header.key = name
+        option.header.value = value
+
+
+def _claims(metadata: Any, claims: Mapping[str, str]) -> None:
+    fields = metadata.fields["authorizer"].struct_value.fields["claims"].struct_value.fields
+    for name, text in claims.items():
+        fields[name].string_value = text

@@ -1,0 +1,1 @@
+"""What an operator sees: metrics, the decision log, and the log of everything else."""

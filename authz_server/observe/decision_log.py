@@ -1,0 +1,124 @@
+"""The decision log: one line per check, without token, signature, path or claim values."""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, TextIO
+
+from authz_server.core.decisions import Allow, Deny
+
+MAX_WAITING: Final = 100_000
+FLUSH_SECONDS: Final = 0.1
+_MAX_METHOD, _MAX_HOST = 16, 255
+
+
+class Entry(NamedTuple):
+    """One check and its answer.
+
+    Args:
+        time: Unix time of the answer.
+        seconds: how long it took.
+        method: as sent.
+        host: as sent.
+        request_id: the UUID that the answer or the request carries, or "".
+        decision: the answer.
+    """
+
+    time: float
+    seconds: float
+    method: str
+    host: str
+    request_id: str
+    decision: Allow | Deny
+
+
+Line = Callable[[Entry], str]
+
+
+def fields(entry: Entry) -> Mapping[str, Any]:
+    """List what may be told about a check. The path is not: its variables and query may identify a person.
+
+    Args:
+        entry: the check.
+
+    Returns:
+        JSON members by name; claims only where the api names them in `log_claims`.
+    """
+    decision = entry.decision
+    told: dict[str, Any] = {
+        "time": datetime.fromtimestamp(entry.time, UTC).isoformat(timespec="milliseconds"),
+        "decision": decision.decision,
+        "api": decision.api,
+        "route": decision.route,
+        "method": entry.method[:_MAX_METHOD],
+        "host": entry.host[:_MAX_HOST],
+        "request_id": entry.request_id,
+        "duration_ms": round(entry.seconds * 1000, 3),
+    }
+    if isinstance(decision, Deny):
+        told |= {"reason": decision.reason.label, "status": decision.reason.value.status}
+    elif decision.logged:
+        told["claims"] = dict(decision.logged)
+    return told
+
+
+def as_json(entry: Entry) -> str:
+    """Write an entry as one JSON object."""
+    return json.dumps(fields(entry), separators=(",", ":"))
+
+
+def as_text(entry: Entry) -> str:
+    """Write an entry for a person at a terminal; whatever a client chose is quoted."""
+    told = fields(entry)
+    why = f"{told['status']} {told['reason']}" if "status" in told else json.dumps(told.get("claims", ""))[1:-1]
+    place = f"{told['api'] or '-'} {told['route'] or '-'}"
+    asked = json.dumps(f"{told['method']} {told['host']}")
+    return f"{told['time'][11:23]} {told['decision']:<11} {place}  {asked}  {told['duration_ms']} ms  {why}".rstrip()
+
+
+class DecisionLog:
+    """Write entries from a thread of its own, so that a slow reader of the log never holds up a check.
+
+    Args:
+        stream: where lines go.
+        line: how an entry becomes a line.
+        dropped: told how many lines were lost when the stream could not take them.
+    """
+
+    def __init__(self, stream: TextIO, line: Line, dropped: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._line = line
+        self._dropped = dropped
+        self._waiting: deque[Entry] = deque()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="decision log", daemon=True)
+        self._thread.start()
+
+    def __call__(self, entry: Entry) -> None:
+        """Take an entry; never blocks."""
+        if len(self._waiting) < MAX_WAITING:
+            self._waiting.append(entry)
+        else:
+            self._dropped(1)
+
+    def close(self) -> None:
+        """Write what is left and end the thread."""
+        self._closing.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._closing.wait(FLUSH_SECONDS):
+            self._flush()
+        self._flush()
+
+    def _flush(self) -> None:
+        entries = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if not entries:
+            return
+        try:
+            self._stream.write("".join(self._line(entry) + "\n" for entry in entries))
+            self._stream.flush()
+        except (OSError, ValueError):  # a closed pipe or stream
+            self._dropped(len(entries))
