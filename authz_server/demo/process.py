@@ -1,0 +1,143 @@
+"""Child processes that are waited for, logged to a file, and ended together with their parent."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from signal import Signals
+from types import TracebackType
+from typing import Final, Self
+
+START_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 10.0
+
+
+class StartError(Exception):
+    """A process that did not come up; the message holds the end of its log."""
+
+
+def free_port() -> int:
+    """Find a TCP port of the loopback interface that is free at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def accepts(port: int) -> bool:
+    """Whether something listens on a TCP port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Process:
+    """A running child process.
+
+    Args:
+        command: program and arguments.
+        log: file that takes what it prints.
+        environment: added to this process's.
+
+    Raises:
+        StartError: when it cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.log = log
+        self.name = Path(command[0]).name
+        with log.open("ab") as output:
+            try:
+                # A session of its own: Ctrl-C at a terminal reaches the parent, which ends its children in order.
+                self._child = subprocess.Popen(  # noqa: S603 - the command is ours
+                    list(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env={**os.environ, **(environment or {})},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise StartError(f"cannot start {command[0]}: {error.strerror}") from error
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._child.pid
+
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._child.poll() is None
+
+    def wait_until(self, ready: Callable[[], bool], seconds: float = START_SECONDS) -> Self:
+        """Wait until it is ready.
+
+        Args:
+            ready: asked again and again.
+            seconds: after which it has failed.
+
+        Returns:
+            The process.
+
+        Raises:
+            StartError: when it ends or takes longer.
+        """
+        until = time.monotonic() + seconds
+        while not ready():
+            if not self.running() or time.monotonic() > until:
+                self.stop()
+                raise StartError(f"{self.name} did not come up; the end of its log:\n{self.log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.05)
+        return self
+
+    def send(self, number: Signals) -> None:
+        """Send a signal, if it still runs."""
+        if self.running():
+            self._child.send_signal(number)
+
+    def wait(self, seconds: float = STOP_SECONDS) -> int:
+        """Wait for its end.
+
+        Returns:
+            Its exit status.
+
+        Raises:
+            subprocess.TimeoutExpired: when it takes longer.
+        """
+        return self._child.wait(seconds)
+
+    def stop(self, number: Signals = Signals.SIGTERM) -> int:
+        """End it: ask first, then insist.
+
+        Returns:
+            Its exit status.
+        """
+        self.send(number)
+        try:
+            return self.wait()
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            return self.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.stop()
+
+
+def authz_server(*arguments: str, log: Path, environment: Mapping[str, str] | None = None) -> Process:
+    """Start this package's own command.
+
+    Args:
+        arguments: such as `serve --config FILE`.
+        log: file that takes what it prints.
+        environment: added to this process's.
+
+    Returns:
+        The process.
+    """
+    return Process([sys.executable, "-m", "authz_server", *arguments], log=log, environment=environment)

@@ -1,0 +1,90 @@
+"""A gateway for Python programs: a configuration whose keys are kept fresh, without a server around it."""
+
+import logging
+import os
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from authz_server.config import compile_gateway
+from authz_server.config import load as load_configuration
+from authz_server.core.decisions import Allow, Deny
+from authz_server.core.gateway import Pending
+from authz_server.core.request import Request
+from authz_server.keys.fetch import Fetcher
+from authz_server.keys.refresher import KeyRefresher
+from authz_server.keys.store import KeyStore, PoolKeys
+
+MAX_WAIT_SECONDS: Final = 1.0
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class LiveGateway:
+    """Decide requests with one configuration, from any thread, until `close`.
+
+    Args:
+        path: of the configuration file.
+        environment: for its `${NAME}`; the process's own by default.
+
+    Raises:
+        ConfigurationError: with every mistake in the file.
+    """
+
+    def __init__(self, path: str | Path, environment: Mapping[str, str] | None = None) -> None:
+        loaded = load_configuration(Path(path), os.environ if environment is None else environment)
+        self._refresher = KeyRefresher(Fetcher(), time.monotonic, lambda: random.uniform(-1, 1), self)  # noqa: S311 - spreads load
+        self._gateway = compile_gateway(loaded, KeyStore(time.monotonic, self._refresher).keys)
+
+    def decide(self, request: Request) -> Allow | Deny:
+        """Decide whether a request may pass.
+
+        Args:
+            request: method, host, path and headers (names in lower case).
+
+        Returns:
+            Allow with headers to set and to remove, or Deny with its reason. It comes at once, except where the token names a key that
+            was not seen before: then one shared fetch is waited for, a second at most.
+        """
+        decision = self._gateway.decide(request, time.time())
+        if isinstance(decision, Pending):
+            try:
+                decision.fetch.result(MAX_WAIT_SECONDS)
+            except TimeoutError:
+                return decision.unavailable()
+            decision = self._gateway.decide(request, time.time())
+        return decision.unavailable() if isinstance(decision, Pending) else decision
+
+    def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
+        """Log a fetch of keys that failed, see `keys.refresher.Observer`."""
+        if outcome != "ok":
+            _logger.warning("keys of %s from %s: %s (%s)", keys.pool.id, keys.pool.jwks, detail, outcome)
+
+    def close(self) -> None:
+        """Stop fetching keys."""
+        self._refresher.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+def load(path: str | Path, environment: Mapping[str, str] | None = None) -> LiveGateway:
+    """Load a configuration and keep its keys fresh.
+
+    Args:
+        path: of the configuration file.
+        environment: for its `${NAME}`; the process's own by default.
+
+    Returns:
+        A gateway, to be closed after use (it is a context manager).
+
+    Raises:
+        ConfigurationError: with every mistake in the file.
+    """
+    return LiveGateway(path, environment)

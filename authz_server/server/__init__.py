@@ -1,0 +1,1 @@
+"""What surrounds a door: the check, the running configuration, readiness, the admin port, signals."""

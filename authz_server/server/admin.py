@@ -1,0 +1,82 @@
+"""The admin port: liveness, readiness and metrics over HTTP."""
+
+import logging
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+from authz_server.observe.metrics import CONTENT_TYPE
+from authz_server.transport.door import ListenError
+
+TEXT: Final = "text/plain; charset=utf-8"
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: "_Server"
+    timeout = 5
+    server_version = "authz-server"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        """Answer one of three paths."""
+        status, content_type, body = self.server.answer(self.path.partition("?")[0])
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it
+        """Keep probes out of the log."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+        super().__init__(address, _Handler)
+        self._ready = ready
+        self._metrics = metrics
+
+    def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
+        if path == "/healthz":
+            return HTTPStatus.OK, TEXT, b"alive\n"
+        if path == "/readyz":
+            return (HTTPStatus.OK, TEXT, b"ready\n") if self._ready() else (HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"not ready\n")
+        if path == "/metrics":
+            return HTTPStatus.OK, CONTENT_TYPE, self._metrics()
+        return HTTPStatus.NOT_FOUND, TEXT, b"/healthz /readyz /metrics\n"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class names them
+        _logger.debug("a client of the admin port went away")
+
+
+class Admin:
+    """Serve the admin port from a thread.
+
+    Args:
+        host: to bind.
+        port: to bind; 0 picks a free one.
+        ready: whether checks can be answered.
+        metrics: the text of all metrics.
+
+    Raises:
+        ListenError: when the address is taken or none of this machine.
+    """
+
+    def __init__(self, host: str, port: int, *, ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+        try:
+            self._server = _Server((host, port), ready, metrics)
+        except OSError as error:
+            raise ListenError(f"cannot listen on {host}:{port} for --admin: {error.strerror}") from error
+        self.port: int = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, name="admin", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()

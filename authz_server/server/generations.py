@@ -1,0 +1,75 @@
+"""The running configuration: load a new one, swap it whole, keep the old one when the new one is bad."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from authz_server.config import ConfigurationError, compile_gateway, load, user_pools
+from authz_server.core.gateway import Gateway
+from authz_server.keys.store import KeyStore
+
+FIRST_KEYS_SECONDS: Final = 2.0
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class Generations:
+    """Load configurations, one generation after the other.
+
+    Args:
+        path: the configuration file.
+        environment: for its `${NAME}`.
+        store: holds the keys that its user pools need.
+        swap: told the new generation's number and gateway.
+        outcome: told the running generation's number and whether the last load was good.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        environment: Mapping[str, str],
+        *,
+        store: KeyStore,
+        swap: Callable[[Gateway], None],
+        outcome: Callable[[int, bool], None],
+    ) -> None:
+        self._path = path
+        self._environment = environment
+        self._store = store
+        self._swap = swap
+        self._outcome = outcome
+        self.number = 0
+
+    def load(self) -> None:
+        """Load the file and swap it in; checks that run at this moment end with the generation they began with.
+
+        Raises:
+            ConfigurationError: with every mistake; nothing has changed.
+        """
+        loaded = load(self._path, self._environment)
+        gateway = compile_gateway(loaded, self._store.keys)
+        if self.number:
+            self._await_keys()
+        self._swap(gateway)
+        self._store.keep(user_pools(loaded))
+        self.number += 1
+        self._outcome(self.number, True)  # noqa: FBT003 - told positionally to a callback
+        _logger.info("generation %d of %s is in force", self.number, self._path)
+
+    def reload(self) -> None:
+        """Load the file again; keep what runs when it is bad."""
+        try:
+            self.load()
+        except ConfigurationError as error:
+            self._outcome(self.number, False)  # noqa: FBT003 - as above
+            for problem in str(error).splitlines():
+                _logger.error("%s", problem)
+            _logger.error("%s is bad; generation %d stays in force", self._path, self.number)
+
+    def _await_keys(self) -> None:
+        """Give user pools that are new a moment to get their keys, so that the swap makes no check wait."""
+        until = time.monotonic() + FIRST_KEYS_SECONDS
+        while not self._store.attempted() and time.monotonic() < until:
+            time.sleep(0.02)

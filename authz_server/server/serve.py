@@ -1,0 +1,194 @@
+"""Put the parts together and run until a signal ends it."""
+
+import logging
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Final, Literal, TextIO
+from uuid import uuid4
+
+from authz_server import __version__
+from authz_server.core.gateway import Gateway
+from authz_server.core.hosts import Hosts
+from authz_server.keys.fetch import Fetcher
+from authz_server.keys.refresher import KeyRefresher
+from authz_server.keys.store import KeyStore, PoolKeys
+from authz_server.observe.decision_log import DecisionLog, Line
+from authz_server.observe.metrics import KeySetSample, Metrics
+from authz_server.server.admin import Admin
+from authz_server.server.check import Check
+from authz_server.server.generations import Generations
+from authz_server.server.readiness import Readiness
+from authz_server.server.watch import FileWatch
+from authz_server.transport.door import Door, ListenError
+
+_logger: Final = logging.getLogger(__name__)
+
+Event = Literal["reload", "drain", "stop"]
+Transport = Literal["grpcio", "asyncio"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a server runs.
+
+    Args:
+        config: the configuration file.
+        listen: addresses of the gRPC port, `host:port` or `unix:///path`.
+        admin: host and port of the admin port, or None.
+        transport: which door.
+        drain_seconds: between "not serving" and the end of new calls, for proxies to notice.
+        grace_seconds: for calls in flight to finish.
+    """
+
+    config: Path
+    listen: tuple[str, ...]
+    admin: tuple[str, int] | None
+    transport: Transport
+    drain_seconds: float
+    grace_seconds: float
+
+
+class KeyObserver:
+    """Count and log how fetches of keys end, and keep readiness true.
+
+    Args:
+        metrics: counts fetches.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self.changed: Callable[[], None] = lambda: None
+
+    def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
+        """Take note of a fetch, see `keys.refresher.Observer`."""
+        pool = keys.pool
+        self._metrics.fetch(pool.id, outcome)
+        if outcome != "ok":
+            _logger.warning("keys of %s from %s: %s (%s)", pool.id, pool.jwks, detail, outcome)
+        else:
+            skipped = keys.state.key_set.skipped if keys.state.key_set else ()
+            self._metrics.skipped_keys(pool.id, len(skipped))
+            if skipped:
+                _logger.warning("keys of %s from %s: %s", pool.id, pool.jwks, detail)
+        self.changed()
+
+
+def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
+    """Serve checks until SIGTERM or SIGINT.
+
+    Args:
+        settings: how.
+        stream: where the decision log goes.
+        line: how it writes its lines, or None for no decision log.
+
+    Raises:
+        ConfigurationError: when the first configuration is bad.
+        ListenError: when an address is taken.
+    """
+    events: SimpleQueue[Event] = SimpleQueue()
+    with ExitStack() as stack:
+        metrics = Metrics(__version__)
+        observer = KeyObserver(metrics)
+        refresher = KeyRefresher(Fetcher(), time.monotonic, lambda: random.uniform(-1, 1), observer)  # noqa: S311 - spreads load
+        stack.callback(refresher.close)
+        store = KeyStore(time.monotonic, refresher)
+        metrics.show_keys(lambda: _samples(store.all()))
+        log = DecisionLog(stream, line, metrics.log_dropped) if line else None
+        if log:
+            stack.callback(log.close)
+        check = Check(
+            Gateway(apis={}, hosts=Hosts(())),
+            now=time.time,
+            timer=time.perf_counter,
+            new_id=lambda: str(uuid4()),
+            metrics=metrics,
+            log=log,
+        )
+        generations = Generations(
+            settings.config,
+            os.environ,
+            store=store,
+            swap=check.swap,
+            outcome=lambda number, good: metrics.reloaded(number, time.time(), good=good),
+        )
+        generations.load()
+        door = _door(settings.transport, check)
+        readiness = Readiness(store, lambda ready: _tell(door, ready=ready))
+        observer.changed = readiness.update
+        readiness.update()
+        if settings.admin is not None:
+            admin = Admin(*settings.admin, ready=lambda: readiness.ready, metrics=metrics.text)
+            stack.callback(admin.close)
+            _logger.info("admin port on %s:%d", settings.admin[0], admin.port)
+        for address in settings.listen:
+            door.listen(address)
+        _on_signals(events)
+        stack.callback(FileWatch(settings.config, lambda: events.put("reload")).close)
+        door.start()
+        _logger.info("authz-server %s listens on %s", __version__, ", ".join(settings.listen))
+        if _until_end(events, generations) == "drain":
+            readiness.drain()
+            _logger.info("draining: not serving for %g s, then finishing what is in flight", settings.drain_seconds)
+            _pause(events, settings.drain_seconds)
+        door.stop(settings.grace_seconds)
+        _logger.info("stopped")
+
+
+def _door(transport: Transport, check: Check) -> Door:
+    """Make the door; each brings libraries that the other does not need."""
+    if transport == "grpcio":
+        from authz_server.transport.grpcio import GrpcioDoor  # noqa: PLC0415 - as said
+
+        return GrpcioDoor(check)
+    try:
+        from authz_server.transport.event_loop import EventLoopDoor  # noqa: PLC0415 - as said
+    except ModuleNotFoundError as error:
+        raise ListenError(f"--transport asyncio needs {error.name}: pip install 'authz-server[fast]'") from error
+    return EventLoopDoor(check)
+
+
+def _tell(door: Door, *, ready: bool) -> None:
+    _logger.info("ready" if ready else "not ready")
+    door.serving(ready=ready)
+
+
+def _samples(pools: Iterable[PoolKeys]) -> Iterable[KeySetSample]:
+    now = time.monotonic()
+    for keys in pools:
+        state = keys.state
+        if state.key_set is None:
+            yield KeySetSample(keys.pool.id, None, 0)
+        else:
+            yield KeySetSample(keys.pool.id, now - state.fetched_at, len(state.key_set.keys))
+
+
+def _on_signals(events: SimpleQueue[Event]) -> None:
+    """Turn signals into events; SIGTERM drains, SIGINT (a person at a terminal) stops at once."""
+    signal.signal(signal.SIGHUP, lambda *_: events.put("reload"))
+    signal.signal(signal.SIGTERM, lambda *_: events.put("drain"))
+    signal.signal(signal.SIGINT, lambda *_: events.put("stop"))
+
+
+def _until_end(events: SimpleQueue[Event], generations: Generations) -> Event:
+    """Handle events in turn until one asks for the end."""
+    while (event := events.get()) == "reload":
+        generations.reload()
+    return event
+
+
+def _pause(events: SimpleQueue[Event], seconds: float) -> None:
+    """Wait, unless a second signal says not to; a reload no longer matters."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        try:
+            if events.get(timeout=left) != "reload":
+                return
+        except Empty:
+            return

@@ -1,0 +1,94 @@
+"""The grpcio door: a thread pool, health and reflection."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from authz_server.envoy import stubs
+from authz_server.transport.door import MARGIN_SECONDS, MAX_WAIT_SECONDS, Check, ListenError
+from authz_server.transport.grpc import MAX_MESSAGE_SIZE
+from authz_server.transport.sockets import free_path
+
+THREADS: Final = 8
+
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class GrpcioDoor:
+    """Serve `Authorization/Check`, `grpc.health.v1` and reflection with grpcio's synchronous server.
+
+    Args:
+        check: answers checks.
+        threads: how many checks run at once; at most half of them may wait for keys.
+    """
+
+    def __init__(self, check: Check, threads: int = THREADS) -> None:
+        self._check = check
+        self._waiting = BoundedSemaphore(max(1, threads // 2))
+        self._server = grpc.server(
+            ThreadPoolExecutor(threads, thread_name_prefix="check"),
+            options=[
+                ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server that gets some of the calls
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # Envoy's keepalive
+                ("grpc.http2.max_ping_strikes", 0),
+                ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
+            ],
+        )
+        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._answer)
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(stubs.SERVICE, {"Check": method}),))
+        self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(1))
+        self._health.set("liveness", _SERVING)
+        self.serving(ready=False)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (stubs.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        shown = stubs.load()
+        shown.AddSerializedFile(reflection_pb2.DESCRIPTOR.serialized_pb)
+        reflection.enable_server_reflection(names, self._server, pool=shown)
+
+    def listen(self, address: str) -> None:
+        """Bind an address, see `Door.listen`."""
+        if address.startswith("unix:"):
+            free_path(address)
+        try:
+            bound = self._server.add_insecure_port(address)
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise ListenError(f"cannot listen on {address}: it is taken, or no address of this machine")
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._server.start()
+
+    def serving(self, *, ready: bool) -> None:
+        """Tell health checks whether to send traffic here."""
+        for service in ("", stubs.SERVICE):
+            self._health.set(service, _SERVING if ready else _NOT_SERVING)
+
+    def stop(self, grace: float) -> None:
+        """Take no new calls, finish those in flight, and close."""
+        self._server.stop(grace).wait()
+
+    def _answer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+        answer = self._check(data)
+        if isinstance(answer, bytes):
+            return answer
+        if not self._waiting.acquire(blocking=False):
+            return answer.refuse()
+        try:
+            answer.fetch.result(_patience(context.time_remaining()))
+        except TimeoutError:
+            return answer.refuse()
+        finally:
+            self._waiting.release()
+        return answer.resume()
+
+
+def _patience(remaining: float | None) -> float:
+    """How long a check may wait: a second, and never past the caller's deadline."""
+    return MAX_WAIT_SECONDS if remaining is None else max(0.0, min(MAX_WAIT_SECONDS, remaining - MARGIN_SECONDS))

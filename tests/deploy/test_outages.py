@@ -1,0 +1,100 @@
+"""deploy/envoy/envoy.yaml under a real Envoy: what clients see when servers come and go."""
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from authz_server.demo import envoy
+from authz_server.demo.process import free_port
+from authz_server.demo.upstream import Upstream
+from authz_server.testing import LocalCognito, UserPool
+from tests.e2e.stack import Edge, Server
+
+pytestmark = pytest.mark.e2e
+
+DRAIN_SECONDS = 4.0  # less than the default, more than Envoy's health check needs
+
+
+@pytest.fixture(scope="module")
+def pool() -> UserPool:
+    """A user pool of the present day."""
+    return UserPool()
+
+
+@pytest.fixture
+def running() -> Iterator[ExitStack]:
+    """What ends with the test."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def edge(running, tmp_path) -> Callable[..., Edge]:
+    """Start an Envoy, as deployed, in front of servers at some ports."""
+
+    def start(*ports: int) -> Edge:
+        upstream, port = Upstream(), free_port()
+        running.callback(upstream.close)
+        configuration = envoy.moved(envoy.template(), listener=port, upstream=upstream.port)
+        (cluster,) = [each for each in configuration["static_resources"]["clusters"] if each["name"] == "authz"]
+        addresses = [{"socket_address": {"address": "127.0.0.1", "port_value": each}} for each in ports]
+        cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": [{"endpoint": {"address": each}} for each in addresses]}]
+        running.callback(envoy.start(configuration, port=port, folder=tmp_path).stop)
+        return Edge(port=port, variant="as deployed")
+
+    return start
+
+
+@pytest.fixture
+def servers(running, tmp_path, pool) -> tuple[Server, Server]:
+    """Two servers with the same configuration."""
+    cognito = running.enter_context(LocalCognito(pool))
+
+    def start(folder: Path) -> Server:
+        folder.mkdir()
+        server = Server.start(folder, pool, cognito, "--drain-seconds", str(DRAIN_SECONDS))
+        running.callback(server.process.stop, signal.SIGKILL)
+        return server
+
+    return start(tmp_path / "first"), start(tmp_path / "second")
+
+
+@pytest.mark.parametrize("path", ["/prod/pets", "/prod/status", "/anything"])
+def test_nobody_enters_while_no_server_answers(edge, path):
+    """Without a server every request is 503, also one that would be public, and the upstream sees none."""
+    answer = edge(free_port()).send("GET", path, [("x-auth-sub", "root"), ("x-envoy-auth-failure-mode-allowed", "true")])
+
+    assert answer.status == 503
+    assert answer.upstream is None
+
+
+def test_a_rolling_restart_fails_no_request(edge, servers, pool):
+    """While one of two servers drains and ends, every request is answered as before."""
+    door = edge(*(server.port for server in servers))
+    token = [("authorization", f"Bearer {pool.id_token()}")]
+    statuses: Counter[int] = Counter()
+
+    servers[0].process.send(signal.SIGTERM)
+    end = time.monotonic() + DRAIN_SECONDS + 2
+    while time.monotonic() < end:
+        statuses[door.send("GET", "/prod/pets", token).status] += 1
+
+    assert not servers[0].process.running()
+    assert statuses.keys() == {200}
+
+
+def test_a_killed_server_is_stepped_around(edge, servers, pool):
+    """When one of two servers dies in the middle of its work, checks are tried again at the other."""
+    door = edge(*(server.port for server in servers))
+    token = [("authorization", f"Bearer {pool.id_token()}")]
+    assert door.send("GET", "/prod/pets", token).status == 200
+
+    servers[0].process.stop(signal.SIGKILL)
+    statuses = Counter(door.send("GET", "/prod/pets", token).status for _ in range(200))
+
+    assert statuses == {200: 200}

@@ -1,0 +1,102 @@
+"""Every sample in deploy/ fails closed."""
+
+import pytest
+
+from tests.deploy.samples import DEPLOY, documents, manifest, members
+
+YAML = sorted(DEPLOY.rglob("*.yaml"))
+OPENERS = (
+    "failure_mode_allow",
+    "failureModeAllow",
+    "failOpen",
+    "failure_mode_allow_header_add",
+    "filter_enabled",
+    "shadow_mode",
+)
+FAIL_OPEN = ("failure_mode_allow", "failOpen")
+
+
+def extensions() -> list[dict]:
+    """List every place that says how checks are made."""
+    found = []
+    for file in YAML:
+        for document in documents(file):
+            found += [value for path, value in members(document) if path[-1] == "extAuth"]
+            found += [
+                entry["envoyExtAuthzGrpc"] for path, value in members(document) if path[-1] == "extensionProviders" for entry in value
+            ]
+    return found
+
+
+@pytest.mark.parametrize("file", YAML, ids=lambda file: str(file.relative_to(DEPLOY)))
+def test_no_sample_lets_requests_through_unchecked(file):
+    """Nothing that opens the door during an outage is switched on anywhere."""
+    opened = [path for document in documents(file) for path, value in members(document) if path[-1] in OPENERS and value is not False]
+
+    assert opened == []
+
+
+def test_samples_say_so():
+    """Fail closed is written down where the check is configured, not left to a default."""
+    written = {file.parent.name for file in YAML for document in documents(file) for path, _ in members(document) if path[-1] in FAIL_OPEN}
+
+    assert written == {"envoy", "envoy-gateway", "istio"}
+
+
+@pytest.mark.parametrize("extension", extensions(), ids=["envoy-gateway", "istio"])
+def test_gateways_have_a_timeout_and_an_honest_status(extension):
+    """Without these, a check may take minutes and an outage looks like a denial."""
+    assert extension["failOpen"] is False
+    assert extension["timeout"] in {"500ms", "0.5s"}
+    assert int(extension["statusOnError"]) == 503
+
+
+def test_istio_checks_everything():
+    """No list of exempted paths stands beside authz.yaml."""
+    policy = manifest("istio", "AuthorizationPolicy")
+
+    assert policy["spec"]["action"] == "CUSTOM"
+    assert policy["spec"]["rules"] == [{}]
+
+
+def test_istio_names_agree():
+    """The policy names the provider, and the provider names the Service and its port."""
+    (provider,) = documents(DEPLOY / "istio/mesh-config.yaml")[0]["meshConfig"]["extensionProviders"]
+    service = manifest("istio", "Service")
+    host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc.cluster.local"
+
+    assert manifest("istio", "AuthorizationPolicy")["spec"]["provider"]["name"] == provider["name"]
+    assert provider["envoyExtAuthzGrpc"]["service"] == host
+    assert provider["envoyExtAuthzGrpc"]["port"] == service["spec"]["ports"][0]["port"]
+    assert manifest("istio", "DestinationRule")["spec"]["host"] == host
+
+
+def test_istio_gets_a_cluster_ip():
+    """Sidecars can not send a check to a headless Service."""
+    assert "clusterIP" not in manifest("istio", "Service")["spec"]
+
+
+def test_envoy_gateway_names_agree():
+    """The policy names the Service and its port, and the Service's namespace grants that."""
+    service = manifest("kubernetes", "Service")
+    policy, grant = manifest("envoy-gateway", "SecurityPolicy"), manifest("envoy-gateway", "ReferenceGrant")
+    (backend,) = policy["spec"]["extAuth"]["grpc"]["backendRefs"]
+
+    assert backend == {
+        "name": service["metadata"]["name"],
+        "namespace": grant["metadata"]["namespace"],
+        "port": service["spec"]["ports"][0]["port"],
+    }
+    assert grant["spec"]["from"] == [
+        {"group": "gateway.envoyproxy.io", "kind": "SecurityPolicy", "namespace": policy["metadata"]["namespace"]}
+    ]
+    assert grant["spec"]["to"] == [{"group": "", "kind": "Service", "name": service["metadata"]["name"]}]
+
+
+def test_envoy_gateway_is_hardened():
+    """Escaped slashes and underscores are refused, and identity headers stripped, before any route."""
+    policy = manifest("envoy-gateway", "ClientTrafficPolicy")["spec"]
+
+    assert policy["path"]["escapedSlashesAction"] == "RejectRequest"
+    assert policy["headers"]["withUnderscoresAction"] == "RejectRequest"
+    assert policy["headers"]["earlyRequestHeaders"]["removeOnMatch"] == [{"type": "Prefix", "value": "x-auth-"}]

@@ -1,0 +1,105 @@
+"""What the documents say is true."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+import authz_server
+from authz_server.cli import main
+from authz_server.config import json_schema, load
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md"), *ROOT.glob("load_tests/*.md")])
+
+
+def blocks(page, language):
+    """Find the code blocks of a page."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def generator():
+    """Import docs/generate.py."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["reasons.md", "metrics.md"])
+def test_a_generated_page_is_fresh(page):
+    """`make docs` has been run since the code changed."""
+    assert (ROOT / "docs" / page).read_text() == generator().PAGES[page]()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page):
+    """Every relative link of a page leads to a file of the project."""
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text())
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "number"), [(page, number) for page in ("README.md", "docs/configuration.md") for number in range(len(blocks(page, "yaml")))]
+)
+def test_a_configuration_in_the_documents_loads(page, number, tmp_path):
+    """Every YAML block that is a whole configuration passes `validate`."""
+    text = blocks(page, "yaml")[number]
+    file = tmp_path / "authz.yaml"
+    file.write_text(text)
+
+    assert load(file, {}).configuration.version == 1
+
+
+def test_the_python_of_the_testing_page_runs(capsys):
+    """The example of the test tools works as printed."""
+    (example,) = blocks("docs/testing.md", "python")
+    exec(example, {})  # noqa: S102 - it is ours
+
+    assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+
+
+def test_the_python_of_the_readme_runs(monkeypatch, tmp_path):
+    """The example of the embedded gateway works as printed, next to the README's configuration."""
+    (example,) = blocks("README.md", "python")
+    (tmp_path / "authz.yaml").write_text(blocks("README.md", "yaml")[0])
+    monkeypatch.chdir(tmp_path)
+    names = {"token": "no token"}
+    exec(example, names)  # noqa: S102 - it is ours
+
+    assert names["decision"].reason is authz_server.Reason.TOKEN_MALFORMED
+
+
+def test_every_flag_of_serve_is_documented_with_its_variable():
+    """docs/operations.md lists the flags that `serve --help` shows."""
+    page = (ROOT / "docs/operations.md").read_text()
+    help_text = CliRunner().invoke(main, ["serve", "--help"]).output
+
+    for name in set(re.findall(r"--[a-z-]+", help_text)) - {"--help"}:
+        assert f"`{name}" in page
+    for variable in set(re.findall(r"AUTHZ_[A-Z_]+", help_text)):
+        assert f"`{variable}`" in page
+
+
+def test_every_key_of_the_configuration_is_documented():
+    """docs/configuration.md names each key of the JSON Schema."""
+    page = (ROOT / "docs/configuration.md").read_text()
+    schema = json_schema()
+    keys = {key for part in [schema, *schema["$defs"].values()] for key in part.get("properties", {})}
+
+    assert {key for key in keys if f"`{key}`" not in page} == set()
+
+
+def test_the_changelog_names_this_version():
+    """CHANGELOG.md has an entry for the version of the package."""
+    assert f"## {authz_server.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_sample_configurations_are_yaml():
+    """Every YAML file of the project can be read."""
+    for file in [*ROOT.glob("deploy/**/*.yaml"), *ROOT.glob("examples/**/*.yaml")]:
+        assert list(yaml.safe_load_all(file.read_text()))

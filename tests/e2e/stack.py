@@ -1,0 +1,192 @@
+"""What the end-to-end tests start and talk to."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+
+from authz_server.demo.process import Process, authz_server, free_port
+from authz_server.envoy.stubs import CheckRequest, CheckResponse
+from authz_server.testing import LocalCognito, UserPool
+
+CONFIGURATION = """\
+version: 1
+authorizers:
+  users: {type: cognito_user_pools, provider_arns: [ARN]}
+apis:
+  petstore:
+    base_path: /prod
+    claim_headers: {x-auth-sub: sub, x-auth-email: email, x-auth-groups: cognito:groups, x-auth-scope: scope}
+    routes:
+      /pets:
+        GET: {authorizer: users}
+        POST: {authorizer: users, authorization_scopes: [pets/write]}
+      /pets/{petId}:
+        GET: {authorizer: users}
+      /status:
+        GET: {authorization_type: NONE}
+  grpc:
+    claim_headers: {x-user: username}
+    routes:
+      /pets.v1.Pets/List:
+        POST: {authorizer: users, authorization_scopes: [pets/read]}
+user_pools:
+  POOL: {jwks_uri: JWKS}
+"""
+
+
+def configured(text: str, pool: UserPool, cognito: LocalCognito) -> str:
+    """Fill a pool into a configuration."""
+    return text.replace("ARN", pool.arn).replace("POOL", pool.id).replace("JWKS", cognito.jwks_uri(pool))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running server of this package."""
+
+    process: Process
+    config: Path
+    port: int
+    admin: int
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        pool: UserPool,
+        cognito: LocalCognito,
+        *arguments: str,
+        configuration: str = CONFIGURATION,
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
+        config = folder / "authz.yaml"
+        config.write_text(configured(configuration, pool, cognito))
+        port, admin = free_port(), free_port()
+        command = ["serve", "--config", str(config), "--listen", f"127.0.0.1:{port}", "--admin", str(admin), "--drain-seconds", "0"]
+        process = authz_server(*command, *arguments, log=folder / "server.log", environment=environment)
+        server = cls(process=process, config=config, port=port, admin=admin)
+        process.wait_until(lambda: server.get("/readyz")[0] == 200)
+        return server
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask the admin port."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=2) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def log(self) -> str:
+        """Everything it has printed."""
+        return self.process.log.read_text()
+
+    def check(self, method: str, path: str, headers: Mapping[str, str] | None = None, *, host: str = "api.example.com") -> Any:
+        """Ask one check over gRPC."""
+        return ask(f"127.0.0.1:{self.port}", method, path, headers, host=host)
+
+
+def ask(address: str, method: str, path: str, headers: Mapping[str, str] | None = None, *, host: str = "api.example.com") -> Any:
+    """Ask one check over gRPC at any address."""
+    request = CheckRequest()
+    http = request.attributes.request.http
+    http.method, http.path, http.host = method, path, host
+    http.headers.update(headers or {})
+    with grpc.insecure_channel(address) as channel:
+        call = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check", response_deserializer=CheckResponse.FromString)
+        return call(request.SerializeToString(), timeout=5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a client of Envoy got."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+    @property
+    def upstream(self) -> dict[str, Any] | None:
+        """The request as the upstream saw it, or None when it did not get that far."""
+        seen = json.loads(self.body) if self.body.startswith("{") else {}
+        return seen if "path" in seen else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edge:
+    """An Envoy in front of the server."""
+
+    port: int
+    variant: str
+
+    def send(self, method: str, target: str, headers: Iterable[tuple[str, str]] = (), *, host: str = "api.example.com") -> Answer:
+        """Send a request, every octet as given."""
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close", *(f"{name}: {value}" for name, value in headers)]
+        if method == "POST":
+            lines.append("Content-Length: 0")
+        with closing(socket.create_connection(("127.0.0.1", self.port), 10)) as client:
+            client.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
+            received = b""
+            while chunk := client.recv(65_536):
+                received += chunk
+        head, _, body = received.partition(b"\r\n\r\n")
+        status, *fields = head.decode("latin-1").split("\r\n")
+        split = (field.partition(": ") for field in fields)
+        return Answer(
+            status=int(status.split(" ")[1]), headers={name.lower(): value for name, _, value in split}, body=_dechunked(body, fields)
+        )
+
+
+def _dechunked(body: bytes, fields: list[str]) -> str:
+    if not any(field.lower() == "transfer-encoding: chunked" for field in fields):
+        return body.decode()
+    whole = b""
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        whole, body = whole + body[: int(size, 16)], body[int(size, 16) + 2 :]
+    return whole.decode()
+
+
+def _manager(configuration: dict[str, Any]) -> dict[str, Any]:
+    filters = configuration["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
+    return filters[0]["typed_config"]
+
+
+def ext_authz(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Find the ext_authz filter of a configuration."""
+    return next(entry["typed_config"] for entry in _manager(configuration)["http_filters"] if entry["name"].endswith("ext_authz"))
+
+
+HARDENING = (
+    "use_remote_address",
+    "normalize_path",
+    "merge_slashes",
+    "path_with_escaped_slashes_action",
+    "strip_any_host_port",
+    "strip_trailing_host_dot",
+    "common_http_protocol_options",
+    "early_header_mutation_extensions",
+)
+
+
+def plain(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Take all hardening off, as in an Envoy that somebody set up in a hurry."""
+    for name in HARDENING:
+        _manager(configuration).pop(name, None)
+    ext_authz(configuration).pop("allowed_headers", None)
+    return configuration
+
+
+def raw_headers(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Let Envoy send header lines instead of a map."""
+    ext_authz(configuration)["encode_raw_headers"] = True
+    return configuration

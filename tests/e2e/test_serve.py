@@ -1,0 +1,305 @@
+"""`authz-server serve` as an operator meets it."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from authz_server.demo.process import authz_server, free_port
+from authz_server.testing import Fault, LocalCognito, UserPool
+from tests.e2e.stack import CONFIGURATION, ask, configured
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+AUTHORIZATION = "envoy.service.auth.v3.Authorization"
+
+
+def health(port, service=""):
+    """Ask the gRPC health service."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
+
+
+def until(condition, seconds=10.0):
+    """Wait until something comes true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
+
+
+def run(*arguments):
+    """Run a command to its end."""
+    return subprocess.run([sys.executable, "-m", "authz_server", *arguments], capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("service", ["", AUTHORIZATION, "liveness"])
+def test_health_is_serving_once_keys_were_fetched(server, service):
+    """Envoy and Kubernetes ask for "", the Authorization service, or `liveness`."""
+    assert health(server.port, service) == SERVING
+
+
+def test_reflection_shows_the_services(server):
+    """A client without our protos can list and describe what the port serves."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+
+        assert {AUTHORIZATION, "grpc.health.v1.Health"} <= set(database.get_services())
+        assert database.FindFileContainingSymbol(AUTHORIZATION).name == "envoy/service/auth/v3/external_auth.proto"
+        assert database.FindFileContainingSymbol("grpc.health.v1.Health").package == "grpc.health.v1"
+
+
+def test_an_unknown_method_is_a_grpc_error(server):
+    """A gRPC error is for gRPC itself: a method that does not exist."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(f"/{AUTHORIZATION}/Chek")(b"", timeout=5)
+
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xff", b"\x0a\xff", bytes(1000)], ids=["empty", "no protobuf", "cut off", "zeros"])
+def test_bytes_that_are_no_check_request_are_denied(server, data):
+    """Whatever arrives, the answer is a denial and never a gRPC error, which may fail open."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        answer = channel.unary_unary(f"/{AUTHORIZATION}/Check")(data, timeout=5)
+
+    assert answer[:2] == b"\x0a\x02"  # status
+    assert answer[3] == 7
+    assert "bug" not in server.log()
+
+
+def test_the_admin_port_tells_health_and_metrics(server, pool):
+    """Metrics count each check by api, route, decision and reason, and show the keys."""
+    server.check("GET", "/prod/pets", {"authorization": pool.id_token()})
+    server.check("GET", "/prod/pets")
+
+    status, text = server.get("/metrics")
+
+    assert (status, server.get("/healthz")[0], server.get("/readyz")[0], server.get("/else")[0]) == (200, 200, 200, 404)
+    assert 'authz_checks_total{api="petstore",decision="allow",reason="",route="GET /pets"}' in text
+    assert 'authz_checks_total{api="petstore",decision="deny",reason="token_missing",route="GET /pets"}' in text
+    assert f'authz_jwks_fetches_total{{outcome="ok",user_pool="{pool.id}"}}' in text
+    assert f'authz_jwks_keys{{user_pool="{pool.id}"}} 2.0' in text
+    assert "authz_configuration_generation 1.0" in text
+    assert "authz_check_duration_seconds_bucket" in text
+
+
+def test_the_decision_log_has_one_line_per_check_and_no_secret(start_server, pool):
+    """A line tells who asked what and why it was denied, and holds no token, path or claim value."""
+    server = start_server("--decision-log", "json")
+    token = pool.id_token()
+    request_id = "6f1c2a34-0b7d-4d53-9a50-0d6c7e8f9a01"
+    server.check("GET", "/prod/pets?secret=1", {"authorization": token, "x-request-id": request_id})
+    server.check("GET", "/prod/pets", {"authorization": token[:-8]})
+    until(lambda: server.log().count('"decision"') == 2)
+
+    allowed, denied = (json.loads(line) for line in server.log().splitlines() if '"decision"' in line)
+
+    assert (allowed["decision"], allowed["route"], allowed["request_id"]) == ("allow", "GET /pets", request_id)
+    assert (denied["decision"], denied["status"], denied["reason"]) == ("deny", 401, "signature_invalid")
+    secrets = [*token.split("."), "ada@example.com", pool.users["ada"].sub, "secret=1"]
+    assert not any(secret in server.log() for secret in secrets)
+
+
+def test_sigterm_says_not_serving_finishes_and_exits(start_server):
+    """Draining: NOT_SERVING while calls are still answered, then the end with status 0."""
+    server = start_server("--drain-seconds", "1.5")
+    server.process.send(signal.SIGTERM)
+    until(lambda: health(server.port) == NOT_SERVING)
+
+    assert server.check("GET", "/prod/status").status.code == 0
+    assert server.get("/readyz")[0] == 503
+    assert health(server.port, "liveness") == SERVING
+    assert server.process.wait() == 0
+
+
+def test_no_check_fails_while_the_server_drains(start_server, pool):
+    """Calls in flight at SIGTERM are answered."""
+    server = start_server("--drain-seconds", "1")
+    ended = threading.Event()
+
+    def ask_until_not_serving():
+        answers = []
+        while not ended.is_set():
+            answers.append(server.check("GET", "/prod/pets", {"authorization": pool.id_token()}).status.code)
+        return answers
+
+    with ThreadPoolExecutor(2) as clients:
+        asked = [clients.submit(ask_until_not_serving) for _ in range(2)]
+        server.process.send(signal.SIGTERM)
+        until(lambda: health(server.port) == NOT_SERVING)
+        ended.set()
+
+    assert all(set(answers.result()) <= {0} for answers in asked)
+    assert server.process.wait() == 0
+
+
+@pytest.mark.parametrize("how", ["file", "signal", "symbolic link"])
+def test_a_new_configuration_is_swapped_in(start_server, pool, cognito, tmp_path, how):
+    """A changed file, SIGHUP, or a swapped symbolic link as Kubernetes does it: the next check sees the new routes."""
+    server = start_server()
+    assert server.check("GET", "/prod/new").status.code == 7
+    text = configured(CONFIGURATION.replace("/status:", "/new:"), pool, cognito)
+    if how == "symbolic link":
+        (tmp_path / "..data").mkdir()
+        (tmp_path / "..data" / "authz.yaml").write_text(text)
+        (tmp_path / "next").symlink_to(tmp_path / "..data" / "authz.yaml")
+        (tmp_path / "next").replace(server.config)
+    else:
+        server.config.write_text(text)
+        if how == "signal":
+            server.process.send(signal.SIGHUP)
+
+    until(lambda: server.check("GET", "/prod/new").status.code == 0)
+
+    assert "authz_configuration_last_reload_successful 1.0" in server.get("/metrics")[1]
+
+
+def test_a_bad_configuration_keeps_the_old_one(start_server):
+    """Every mistake is logged with its place, and the old generation goes on answering."""
+    server = start_server()
+    server.config.write_text("version: 1\napis: {shop: {routes: {/pets: {GET: {authorizer: nobody}}}}}\n")
+    until(lambda: "stays in force" in server.log())
+
+    assert f"{server.config}:2:" in server.log()
+    assert server.check("GET", "/prod/status").status.code == 0
+    assert "authz_configuration_last_reload_successful 0.0" in server.get("/metrics")[1]
+    assert "authz_configuration_generation 1.0" in server.get("/metrics")[1]
+
+
+def test_a_bad_configuration_does_not_start(tmp_path):
+    """The command lists every mistake and exits with status 1."""
+    config = tmp_path / "authz.yaml"
+    config.write_text("version: 1\napis: {shop: {ruotes: {}}}\n")
+
+    ended = run("serve", "--config", str(config), "--listen", f"127.0.0.1:{free_port()}")
+
+    assert ended.returncode == 1
+    assert f"{config}:2:" in ended.stderr
+    assert "routes" in ended.stderr
+
+
+def test_a_taken_port_ends_the_start_with_its_name(server):
+    """Two servers never share a port in silence."""
+    ended = run("serve", "--config", str(server.config), "--listen", f"127.0.0.1:{server.port}")
+
+    assert ended.returncode == 1
+    assert f"127.0.0.1:{server.port}" in ended.stderr
+
+
+def test_a_usage_error_is_status_2():
+    """An unknown flag, a missing one or a bad address is a usage error."""
+    assert run("serve").returncode == 2
+    assert run("serve", "--config", "x", "--listen", "nowhere").returncode == 2
+    assert run("serve", "--config", "x", "--nope").returncode == 2
+
+
+def test_flags_come_from_the_environment_too(tmp_path, pool, cognito):
+    """AUTHZ_CONFIG and AUTHZ_LISTEN stand for --config and --listen."""
+    config, socket_path = tmp_path / "authz.yaml", tmp_path / "authz.sock"
+    config.write_text(configured(CONFIGURATION, pool, cognito))
+    environment = {"AUTHZ_CONFIG": str(config), "AUTHZ_LISTEN": f"unix://{socket_path}", "AUTHZ_DRAIN_SECONDS": "0"}
+    with authz_server("serve", log=tmp_path / "log", environment=environment) as process:
+        process.wait_until(socket_path.exists)
+
+        assert ask(f"unix:{socket_path}", "GET", "/prod/status").status.code == 0
+
+
+def test_a_unix_socket_that_is_in_use_is_not_taken_over(tmp_path, pool, cognito):
+    """A second server on one path is refused, and a stale socket is replaced."""
+    config, path = tmp_path / "authz.yaml", tmp_path / "authz.sock"
+    config.write_text(configured(CONFIGURATION, pool, cognito))
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    with authz_server("serve", "--config", str(config), "--listen", f"unix://{path}", log=tmp_path / "log") as process:
+        process.wait_until(lambda: "listens on" in process.log.read_text())
+        second = run("serve", "--config", str(config), "--listen", f"unix://{path}")
+
+        assert second.returncode == 1
+        assert "another process" in second.stderr
+        assert ask(f"unix:{path}", "GET", "/prod/status").status.code == 0
+        assert stat.S_ISSOCK(path.stat().st_mode)
+        process.send(signal.SIGINT)
+        assert process.wait() == 0
+
+
+def test_a_rotated_key_works_at_once(start_server):
+    """A token with an unseen kid makes one fetch, and the same check is answered with what it brought."""
+    pool = UserPool("eu-west-1_Rotated01")
+    with LocalCognito(pool) as cognito:
+        server = start_server(configuration=configured(CONFIGURATION, pool, cognito))
+        pool.rotate()
+        fetches = cognito.fetches(pool)
+
+        assert server.check("GET", "/prod/pets", {"authorization": pool.id_token()}).status.code == 0
+        assert cognito.fetches(pool) == fetches + 1
+
+
+def test_forged_kids_cost_one_fetch(start_server):
+    """A flood of unseen kids makes one fetch, and good tokens are answered all the while."""
+    pool, stranger = UserPool("eu-west-1_Flooded01"), UserPool("eu-west-1_Flooded01")
+    with LocalCognito(pool) as cognito:
+        server = start_server(configuration=configured(CONFIGURATION, pool, cognito))
+        fetches = cognito.fetches(pool)
+        forged = [server.check("GET", "/prod/pets", {"authorization": stranger.id_token()}) for _ in range(20)]
+        good = server.check("GET", "/prod/pets", {"authorization": pool.id_token()})
+
+        assert {answer.denied_response.status.code for answer in forged} == {401}
+        assert good.status.code == 0
+        assert cognito.fetches(pool) == fetches + 1
+
+
+def test_a_pool_without_keys_is_503_and_others_go_on(start_server, pool):
+    """An outage is not the caller's fault: 503 with Retry-After for that pool, and business as usual for the others."""
+    dead = UserPool("eu-west-1_Dead00001")
+    text = CONFIGURATION.replace("provider_arns: [ARN]", f"provider_arns: [ARN, '{dead.arn}']") + f'  {dead.id}: {{jwks_uri: "URL"}}\n'
+    with LocalCognito(dead) as broken:
+        broken.faults[dead.id] = Fault(status=503)
+        server = start_server(configuration=text.replace("URL", broken.jwks_uri(dead)))
+        refused = server.check("GET", "/prod/pets", {"authorization": dead.id_token()})
+
+        assert refused.denied_response.status.code == 503
+        assert "retry-after" in {option.header.key for option in refused.denied_response.headers}
+        assert server.check("GET", "/prod/pets", {"authorization": pool.id_token()}).status.code == 0
+        assert health(server.port) == SERVING
+
+
+def test_the_first_fetch_is_waited_for(tmp_path):
+    """While the first keys are on their way the server is not ready, and a check that needs them waits."""
+    pool = UserPool("eu-west-1_Slow00001")
+    pool.jwks_document()  # make the keys before the clock runs
+    with LocalCognito(pool) as cognito:
+        cognito.faults[pool.id] = Fault(delay=0.7)
+        config, port = tmp_path / "authz.yaml", free_port()
+        config.write_text(configured(CONFIGURATION, pool, cognito))
+        with authz_server("serve", "--config", str(config), "--listen", f"127.0.0.1:{port}", log=tmp_path / "log") as process:
+            process.wait_until(lambda: "listens on" in process.log.read_text())
+            before = health(port)
+            answer = ask(f"127.0.0.1:{port}", "GET", "/prod/pets", {"authorization": pool.id_token()})
+            until(lambda: health(port) == SERVING)
+
+            assert (before, answer.status.code) == (NOT_SERVING, 0)
+            process.send(signal.SIGINT)
+            process.wait()
+
+
+def test_validate_and_schema(tmp_path, server):
+    """`validate` says good or lists mistakes; `schema` prints a JSON Schema; `--version` names the version."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("version: 2\n")
+
+    assert run("validate", "--config", str(server.config)).returncode == 0
+    assert f"{bad}:1:" in run("validate", "--config", str(bad)).stderr
+    assert "properties" in json.loads(run("schema").stdout)
+    assert run("--version").stdout.startswith("authz-server ")
+    assert os.access(server.config, os.R_OK)

@@ -1,0 +1,87 @@
+"""The embeddable gateway."""
+
+import subprocess
+import sys
+
+import pytest
+
+import authz_server
+from authz_server.testing import Fault, LocalCognito, UserPool
+
+CONFIGURATION = """\
+version: 1
+authorizers: {users: {type: cognito_user_pools, provider_arns: ["ARN"]}}
+apis: {shop: {claim_headers: {x-sub: sub}, routes: {/pets: {GET: {authorizer: users}}}}}
+user_pools: {POOL: {jwks_uri: "JWKS"}}
+"""
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """Make one pool for all tests: keys take time to make."""
+    made = UserPool("eu-west-1_Live00001")
+    made.jwks_document()
+    return made
+
+
+@pytest.fixture
+def cognito(pool):
+    """Serve the pool."""
+    with LocalCognito(pool) as served:
+        yield served
+
+
+@pytest.fixture
+def config(tmp_path, pool, cognito):
+    """Write a configuration that takes the pool's keys from this machine."""
+    file = tmp_path / "authz.yaml"
+    file.write_text(CONFIGURATION.replace("ARN", pool.arn).replace("POOL", pool.id).replace("JWKS", "${KEYS}"))
+    return file, {"KEYS": cognito.jwks_uri(pool)}
+
+
+def get(token):
+    """Ask for the protected route."""
+    return authz_server.Request("GET", "api.example.com", "/pets", {"authorization": token})
+
+
+def test_a_gateway_decides_while_its_first_keys_are_on_their_way(config, pool):
+    """The first decision waits for the first fetch; the claims come as headers."""
+    with authz_server.load(*config) as gateway:
+        decision = gateway.decide(get(pool.id_token()))
+
+        assert isinstance(decision, authz_server.Allow)
+        assert decision.headers == (("x-sub", next(iter(pool.users.values())).sub),)
+        assert gateway.decide(get("")) == authz_server.Deny(reason=authz_server.Reason.TOKEN_MISSING, api="shop", route="GET /pets")
+
+
+@pytest.mark.parametrize("fault", [Fault(status=500), Fault(delay=1.2)], ids=["fails", "takes longer than a second"])
+def test_keys_that_do_not_come_are_no_fault_of_the_caller(config, pool, cognito, fault):
+    """A decision without keys is a denial of its own kind."""
+    cognito.faults[pool.id] = fault
+    with authz_server.load(*config) as gateway:
+        decision = gateway.decide(get(pool.id_token()))
+
+    assert (decision.reason, decision.decision) == (authz_server.Reason.KEYS_UNAVAILABLE, "unavailable")
+
+
+def test_a_bad_configuration_is_an_error_with_its_place(tmp_path):
+    """Nothing starts on a bad file."""
+    file = tmp_path / "authz.yaml"
+    file.write_text("version: 1\nnonsense: 1\n")
+    with pytest.raises(authz_server.ConfigurationError, match=r"authz\.yaml:2:1: unknown key 'nonsense'"):
+        authz_server.load(file, {})
+
+
+def test_every_public_name_is_there():
+    """`__all__` names what can be imported, and a name that is not there is an AttributeError."""
+    assert all(hasattr(authz_server, name) for name in authz_server.__all__)
+    assert not hasattr(authz_server, "nonsense")
+
+
+def test_the_library_brings_neither_grpc_nor_protobuf():
+    """A program that embeds the gateway loads no second protobuf beside its own."""
+    names = ", ".join(authz_server.__all__)
+    script = f"import sys; from authz_server import {names}; print([m for m in sys.modules if m.split('.')[0] in ('grpc', 'google')])"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    assert loaded.strip() == "[]"
