@@ -102,7 +102,8 @@ def test_a_check_is_tried_twice_within_its_timeout():
 
     assert "retry_policy" not in service["envoy_grpc"]
     assert service["envoy_grpc"]["cluster_name"] == "authz"
-    assert retry["num_retries"] * seconds(retry["retry_back_off"]["max_interval"]) < seconds(service["timeout"])
+    assert 10 * seconds(retry["retry_back_off"]["base_interval"]) < seconds(service["timeout"])
+    assert 2 * seconds(retry["retry_back_off"]["max_interval"]) == seconds(service["timeout"])  # Envoy ends each try after it, too
     assert [each["name"] for each in retry["retry_host_predicate"]] == ["envoy.retry_host_predicates.previous_hosts"]
     assert retry["host_selection_retry_max_attempts"] > 8  # of two servers, so many draws all hit the dead one in less than one of 256
 

@@ -4,20 +4,25 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import grpc
 import pytest
 
+from authz_server.core.decisions import Allow
 from authz_server.demo import envoy
 from authz_server.demo.process import free_port
 from authz_server.demo.upstream import Upstream
+from authz_server.envoy import response, stubs
 from authz_server.testing import LocalCognito, UserPool
 from tests.e2e.stack import Edge, Server
 
 pytestmark = pytest.mark.e2e
 
 DRAIN_SECONDS = 4.0  # less than the default, more than Envoy's health check needs
+SLOW_SECONDS = 0.3  # a try may take 0.5
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,26 @@ def test_nobody_enters_while_no_server_answers(edge, path):
     assert answer.upstream is None
 
 
+def test_a_slow_check_is_waited_for(edge, running):
+    """A server that fetches keys or is busy has half a second, not only the back-off between two tries."""
+    calls = []
+
+    def answer(data: bytes, _: grpc.ServicerContext) -> bytes:
+        calls.append(data)
+        time.sleep(SLOW_SECONDS)
+        return response.allow(Allow(api="", route=""))
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    check = grpc.unary_unary_rpc_method_handler(answer)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(stubs.SERVICE, {"Check": check}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    running.callback(lambda: server.stop(None).wait())
+
+    assert edge(port).send("GET", "/anything").status == 200
+    assert len(calls) == 1
+
+
 def test_a_rolling_restart_fails_no_request(edge, servers, pool):
     """While one of two servers drains and ends, every request is answered as before."""
     door = edge(*(server.port for server in servers))
@@ -86,6 +111,18 @@ def test_a_rolling_restart_fails_no_request(edge, servers, pool):
 
     assert not servers[0].process.running()
     assert statuses.keys() == {200}
+
+
+def test_a_hung_server_is_stepped_around(edge, servers, pool):
+    """When one of two servers hangs, each check that waits for it in vain is tried again at the other."""
+    door = edge(*(server.port for server in servers))
+    token = [("authorization", f"Bearer {pool.id_token()}")]
+    assert door.send("GET", "/prod/pets", token).status == 200
+
+    servers[0].process.send(signal.SIGSTOP)
+    statuses = Counter(door.send("GET", "/prod/pets", token).status for _ in range(12))
+
+    assert statuses == {200: 12}
 
 
 def test_a_killed_server_is_stepped_around(edge, servers, pool):

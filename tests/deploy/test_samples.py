@@ -47,8 +47,16 @@ def test_samples_say_so():
 def test_gateways_have_a_timeout_and_an_honest_status(extension):
     """Without these, a check may take minutes and an outage looks like a denial."""
     assert extension["failOpen"] is False
-    assert extension["timeout"] in {"500ms", "0.5s"}
+    assert extension["timeout"] in {"1s", "0.5s"}
     assert int(extension["statusOnError"]) == 503
+
+
+def test_envoy_gateway_does_not_cut_a_try_short():
+    """Envoy ends each try after the longest back-off, so that has to be half of the timeout."""
+    check = manifest("envoy-gateway", "SecurityPolicy")["spec"]["extAuth"]
+
+    assert check["timeout"] == "1s"
+    assert check["grpc"]["backendSettings"]["retry"]["perRetry"]["backOff"]["maxInterval"] == "500ms"
 
 
 def test_istio_checks_everything():
