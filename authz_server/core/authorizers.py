@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from authz_server.core import tokens
 from authz_server.core.decisions import Denied, Reason
@@ -26,6 +26,38 @@ class Keys(Protocol):
             KeysPending: when a fetch that is under way will tell.
         """
         ...
+
+    def holds(self, key: Key) -> bool:
+        """Whether *key* is still in the set, and the set is not too old."""
+        ...
+
+
+class KeyProof(NamedTuple):
+    """A key that verified a token, and the pool it came from.
+
+    Args:
+        keys: of the pool.
+        key: the one that verified.
+    """
+
+    keys: Keys
+    key: Key
+
+    def stands(self) -> bool:
+        """Whether the key is still the pool's."""
+        return self.keys.holds(self.key)
+
+
+class Verified(NamedTuple):
+    """The claims of a token that met every rule.
+
+    Args:
+        claims: as signed.
+        proof: the key that verified them.
+    """
+
+    claims: Mapping[str, Any]
+    proof: KeyProof
 
 
 class KeysPending(Exception):  # noqa: N818 - waiting is an answer, not an error
@@ -58,6 +90,7 @@ class CognitoUserPools:
         pools: the keys of each user pool, by the issuer its tokens name.
         expression: what the whole `aud` must match, or None.
         app_clients: the app clients whose tokens are accepted, or None for all.
+        result_ttl: seconds for which a decision may be repeated; 0 for never.
 
     Source: API Gateway guide, "Integrate a REST API with an Amazon Cognito user pool".
     """
@@ -67,8 +100,9 @@ class CognitoUserPools:
     pools: Mapping[str, Keys]
     expression: Expression | None = None
     app_clients: frozenset[str] | None = None
+    result_ttl: int = 0
 
-    def authorize(self, header: str | None, scopes: frozenset[str], now: float) -> Mapping[str, Any]:
+    def authorize(self, header: str | None, scopes: frozenset[str], now: float) -> Verified:
         """Require a token that the route takes.
 
         Args:
@@ -77,7 +111,7 @@ class CognitoUserPools:
             now: seconds since 1970.
 
         Returns:
-            The verified claims.
+            The verified claims, and the key that verified them.
 
         Raises:
             Denied: for the first rule that fails; nothing about an unverified token is told.
@@ -85,16 +119,23 @@ class CognitoUserPools:
         """
         token = tokens.parse(tokens.from_header(header))
         keys = self._issuer(token.claims)
-        tokens.verify(token, keys.find(token.kid))
-        tokens.check_times(token.claims, now)
-        check_token_use(token.claims, "access" if scopes else "id")
+        proof = KeyProof(keys, keys.find(token.kid))
+        try:
+            tokens.verify(token, proof.key)
+            tokens.check_times(token.claims, now)
+            self._check_claims(token.claims, scopes)
+        except Denied as denied:
+            raise Denied(denied.reason, proof) from None
+        return Verified(token.claims, proof)
+
+    def _check_claims(self, claims: Mapping[str, Any], scopes: frozenset[str]) -> None:
+        check_token_use(claims, "access" if scopes else "id")
         if self.expression is not None:
-            check_audience(token.claims, self.expression)
+            check_audience(claims, self.expression)
         if self.app_clients is not None:
-            check_app_client(token.claims, self.app_clients)
+            check_app_client(claims, self.app_clients)
         if scopes:
-            check_scopes(token.claims, scopes)
-        return token.claims
+            check_scopes(claims, scopes)
 
     def _issuer(self, claims: Mapping[str, Any]) -> Keys:
         issuer = claims.get("iss")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from typing import Protocol
 
 
 class ResponseType(StrEnum):
@@ -127,16 +128,26 @@ class Reason(Enum):
         return self.name.lower()
 
 
+class Proof(Protocol):
+    """What a decision about a verified token rests on."""
+
+    def stands(self) -> bool:
+        """Whether it still holds: the key that verified the token is still the user pool's."""
+        ...
+
+
 class Denied(Exception):  # noqa: N818 - a denial is an answer, not an error
-    """End a check with a denial; `Gateway.decide` is the one place that catches it.
+    """End a check with a denial; `Gateway.judge` is the one place that catches it.
 
     Args:
         reason: the rule that failed.
+        proof: the key that the rule was reached with, or None when it took none.
     """
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: Reason, proof: Proof | None = None) -> None:
         super().__init__(reason.label)
         self.reason = reason
+        self.proof = proof
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +158,13 @@ class Deny:
         reason: the rule that failed.
         api: name of the api, or "" when none was found.
         route: label of the route, or "" when none was found.
+        proof: what the denial rests on, when it took a key to reach it.
     """
 
     reason: Reason
     api: str = ""
     route: str = ""
+    proof: Proof | None = field(default=None, compare=False)
 
     @property
     def decision(self) -> str:
@@ -171,6 +184,8 @@ class Allow:
         metadata: claims for Envoy's dynamic metadata.
         logged: claims that the api lets into the decision log.
         dropped: how many claim headers did not fit.
+        proof: what it rests on; None on a public route.
+        until: Unix time after which it must not be repeated.
     """
 
     api: str
@@ -180,6 +195,8 @@ class Allow:
     metadata: Mapping[str, str] = field(default_factory=dict)
     logged: Mapping[str, str] = field(default_factory=dict)
     dropped: int = 0
+    proof: Proof | None = field(default=None, compare=False)
+    until: float = field(default=0.0, compare=False)
 
     @property
     def decision(self) -> str:

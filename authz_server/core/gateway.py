@@ -1,8 +1,8 @@
 """One generation: the whole way from a request to a decision."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
 
 from authz_server.core import claims as claim
 from authz_server.core import paths
@@ -14,6 +14,7 @@ from authz_server.core.routes import Routes
 
 ANY: Final = "ANY"
 NAMED_BY_ENVOY: Final = "(named by Envoy)"
+MAX_NAMED_ROUTES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +44,29 @@ class Route:
         label: method and template, the route's name in metrics and logs.
         authorizer: None for a public route.
         scopes: any one of these must be granted; none at all asks for an ID token.
+        tag: names all routes of the generation that decide alike about a token; empty where decisions are not repeated.
     """
 
     label: str
     authorizer: CognitoUserPools | None
     scopes: frozenset[str] = frozenset()
+    tag: bytes = b""
+
+
+def protected(label: str, api: str, authorizer: CognitoUserPools, scopes: frozenset[str]) -> Route:
+    """Make a route that takes a token.
+
+    Args:
+        label: see `Route`.
+        api: name of its api.
+        authorizer: see `Route`.
+        scopes: see `Route`.
+
+    Returns:
+        The route, tagged unless its authorizer wants each token judged anew.
+    """
+    tag = "\0".join((api, authorizer.name, *sorted(scopes))).encode() if authorizer.result_ttl else b""
+    return Route(label=label, authorizer=authorizer, scopes=scopes, tag=tag)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +99,7 @@ class Api:
         authorizers: by name, with the stage variables of this api filled in.
         claims: what it does with claims.
         identity_headers: every header of the generation that carries identity; a client's own are stripped.
+        named_routes: those that Envoy has named so far.
     """
 
     name: str
@@ -88,6 +108,7 @@ class Api:
     authorizers: Mapping[str, CognitoUserPools]
     claims: Claims
     identity_headers: tuple[str, ...]
+    named_routes: dict[tuple[str, str], Route] = field(default_factory=dict, compare=False, repr=False)
 
     def below(self, segments: list[str]) -> list[str]:
         """Strip the base path.
@@ -122,11 +143,17 @@ class Api:
         Raises:
             Denied: AUTHORIZER_UNKNOWN.
         """
-        authorizer = self.authorizers.get(context["authorizer"])
+        name, scopes = context["authorizer"], context.get("authorization_scopes", "")
+        route = self.named_routes.get((name, scopes))
+        if route is not None:
+            return route
+        authorizer = self.authorizers.get(name)
         if authorizer is None:
             raise Denied(Reason.AUTHORIZER_UNKNOWN)
-        scopes = frozenset(context.get("authorization_scopes", "").split(" ")) - {""}
-        return Route(label=NAMED_BY_ENVOY, authorizer=authorizer, scopes=scopes)
+        route = protected(NAMED_BY_ENVOY, self.name, authorizer, frozenset(scopes.split(" ")) - {""})
+        if len(self.named_routes) < MAX_NAMED_ROUTES:
+            self.named_routes[name, scopes] = route
+        return route
 
     def allow(self, route: Route, request: Request, now: float) -> Allow:
         """Authorize a request on its route and hand the claims on.
@@ -138,7 +165,7 @@ class Api:
         if route.authorizer is None:
             return Allow(api=self.name, route=route.label, remove=self.identity_headers)
         source = route.authorizer.identity_source
-        claims = route.authorizer.authorize(request.headers.get(source), route.scopes, now)
+        claims, proof = route.authorizer.authorize(request.headers.get(source), route.scopes, now)
         headers, dropped = claim.headers(claims, self.claims.headers)
         if dropped and not self.claims.drop:
             raise Denied(Reason.CLAIM_HEADERS_TOO_LARGE)
@@ -152,12 +179,26 @@ class Api:
             metadata=_texts(claims, () if self.claims.metadata is None else self.claims.metadata or claims),
             logged=_texts(claims, self.claims.logged),
             dropped=dropped,
+            proof=proof,
+            until=min(claims["exp"], now + route.authorizer.result_ttl),
         )
 
 
 def _texts(claims: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, str]:
     texts = ((name, claim.text(name, claims.get(name))) for name in names)
     return {name: text for name, text in texts if text}
+
+
+class Match(NamedTuple):
+    """Where a request belongs.
+
+    Args:
+        api: the api.
+        route: one of its routes.
+    """
+
+    api: Api
+    route: Route
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,22 +223,51 @@ class Gateway:
         Returns:
             The decision, or `Pending` when a key that the check needs is being fetched.
         """
-        api_name = route_label = ""
+        match = self.match(request)
+        return match if isinstance(match, Deny) else self.judge(match, request, now)
+
+    def match(self, request: Request) -> Match | Deny:
+        """Find the route of a request.
+
+        Args:
+            request: what Envoy asks about.
+
+        Returns:
+            The api and its route, or why there is none.
+        """
+        name = ""
         try:
             segments = paths.split(request.path)
             api, rest = self._api(request, segments)
-            api_name = api.name
-            route = api.named(request.context) if "authorizer" in request.context else api.route(rest, request.method)
-            route_label = route.label
+            name = api.name
+            return Match(api, api.named(request.context) if "authorizer" in request.context else api.route(rest, request.method))
+        except Denied as denied:
+            return Deny(reason=denied.reason, api=name)
+
+    def judge(self, match: Match, request: Request, now: float) -> Allow | Deny | Pending:
+        """Decide whether a request may pass on its route.
+
+        Args:
+            match: from `match`, for the same request.
+            request: what Envoy asks about.
+            now: seconds since 1970.
+
+        Returns:
+            The decision, or `Pending`.
+        """
+        api, route = match
+        try:
             return api.allow(route, request, now)
         except Denied as denied:
-            return Deny(reason=denied.reason, api=api_name, route=route_label)
+            return Deny(reason=denied.reason, api=api.name, route=route.label, proof=denied.proof)
         except KeysPending as pending:
-            return Pending(fetch=pending.fetch, api=api_name, route=route_label)
+            return Pending(fetch=pending.fetch, api=api.name, route=route.label)
 
     def _api(self, request: Request, segments: list[str]) -> tuple[Api, list[str]]:
         """Find the api: the one that Envoy names, or by host and base path."""
         context = request.context
+        if not context:
+            return self.hosts.find(request.host, segments)
         if "authorization_scopes" in context and "authorizer" not in context:
             raise Denied(Reason.CONTEXT_REFUSED)
         if "api" not in context:

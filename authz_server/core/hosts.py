@@ -8,6 +8,9 @@ from authz_server.core.decisions import Denied, Reason
 
 T = TypeVar("T")
 
+MAX_SEEN: Final = 1_024  # hosts, as clients spell them, that are not looked at twice
+MAX_SEEN_LENGTH: Final = 260  # a name of 253 characters, a dot and a port; clients may send 60 KiB
+
 _HOST: Final = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])\.?(?::[0-9]{1,5})?")
 
 
@@ -65,12 +68,13 @@ class Hosts(Generic[T]):
         entries: a host (`name`, `*.suffix`, or "" for any), base path segments, and the api.
     """
 
-    __slots__ = ("_any", "_exact", "_suffixes")
+    __slots__ = ("_any", "_exact", "_seen", "_suffixes")
 
     def __init__(self, entries: Iterable[tuple[str, tuple[str, ...], T]]) -> None:
         tiers: dict[str, list[tuple[tuple[str, ...], T]]] = {}
         for host, base_path, api in entries:
             tiers.setdefault(host, []).append((base_path, api))
+        self._seen: dict[str, BasePaths[T]] = {}
         self._any = BasePaths(tiers.pop("", ()))
         self._suffixes = {host[2:]: BasePaths(tier) for host, tier in tiers.items() if host.startswith("*.")}
         self._exact = {host: BasePaths(tier) for host, tier in tiers.items() if not host.startswith("*.")}
@@ -88,7 +92,12 @@ class Hosts(Generic[T]):
         Raises:
             Denied: HOST_REFUSED, or NO_API when the tier has no base path for this path.
         """
-        found = self._tier(normalise(host)).find(segments)
+        tier = self._seen.get(host)
+        if tier is None:
+            tier = self._tier(normalise(host))
+            if len(self._seen) < MAX_SEEN and len(host) <= MAX_SEEN_LENGTH:
+                self._seen[host] = tier
+        found = tier.find(segments)
         if found is None:
             raise Denied(Reason.NO_API)
         return found

@@ -32,8 +32,8 @@ def parse(data: bytes) -> Request:
     except DecodeError as error:
         raise MalformedRequestError from error
     http = attributes.request.http
-    lines = http.header_map.headers
-    return Request(http.method, http.host, http.path, _joined(lines) if lines else http.headers, attributes.context_extensions)
+    headers = _joined(http.header_map.headers) if http.HasField("header_map") else http.headers
+    return Request(http.method, http.host, http.path, headers, attributes.context_extensions)
 
 
 def _joined(lines: Any) -> Mapping[str, str]:

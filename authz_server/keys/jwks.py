@@ -31,6 +31,20 @@ class KeySet:
     keys: Mapping[str, Key]
     skipped: tuple[str, ...] = ()
 
+    def keeping(self, former: "KeySet | None") -> "KeySet":
+        """Keep the objects of keys that have not changed, since decisions rest on them.
+
+        Args:
+            former: the set before this one.
+
+        Returns:
+            An equal set.
+        """
+        if former is None:
+            return self
+        kept = {kid: former.keys[kid] if former.keys.get(kid) == key else key for kid, key in self.keys.items()}
+        return KeySet(keys=MappingProxyType(kept), skipped=self.skipped)
+
 
 def parse(document: bytes) -> KeySet:
     """Read a JWKS document; one bad key does not spoil the others.

@@ -63,7 +63,7 @@ def fetched(state: PoolState, key_set: KeySet, now: float, spread: float) -> Poo
     first = state.attempted_at is None
     return PoolState(
         due=now + REFRESH_SECONDS * (1 + JITTER * spread),
-        key_set=key_set,
+        key_set=key_set.keeping(state.key_set),
         fetched_at=now,
         settled_until=now if first else now + UNSEEN_KID_SECONDS,
         attempted_at=now,

@@ -41,6 +41,11 @@ class PoolKeys:
             raise Denied(Reason.KEYS_UNAVAILABLE)
         raise KeysPending(self._join(state))
 
+    def holds(self, key: Key) -> bool:
+        """Whether *key* is still in the set, and the set is not too old."""
+        state = self.state
+        return state.key_set is not None and state.key_set.keys.get(key.kid) is key and state.usable(self._clock())
+
     def _join(self, seen: PoolState) -> Future[None]:
         """Join the fetch that is under way, or ask for one, unless one has ended since *seen* was read."""
         with self._lock:

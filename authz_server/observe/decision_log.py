@@ -1,9 +1,10 @@
 """The decision log: one line per check, without token, signature, path or claim values."""
 
 import json
+import select
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TextIO
 
@@ -78,6 +79,31 @@ def as_text(entry: Entry) -> str:
     return f"{told['time'][11:23]} {told['decision']:<11} {place}  {asked}  {told['duration_ms']} ms  {why}".rstrip()
 
 
+def writes(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Group lines into writes that a pipe takes whole, so that lines of several workers never mix.
+
+    Args:
+        lines: each with its end.
+
+    Yields:
+        Lines of `PIPE_BUF` octets together at most, or one that is longer.
+
+    Source:
+        pipe(7), "PIPE_BUF".
+    """
+    together: list[str] = []
+    left = select.PIPE_BUF
+    for line in lines:
+        size = len(line.encode())
+        if together and size > left:
+            yield together
+            together, left = [], select.PIPE_BUF
+        together.append(line)
+        left -= size
+    if together:
+        yield together
+
+
 class DecisionLog:
     """Write entries from a thread of its own, so that a slow reader of the log never holds up a check.
 
@@ -115,10 +141,9 @@ class DecisionLog:
 
     def _flush(self) -> None:
         entries = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if not entries:
-            return
-        try:
-            self._stream.write("".join(self._line(entry) + "\n" for entry in entries))
-            self._stream.flush()
-        except (OSError, ValueError):  # a closed pipe or stream
-            self._dropped(len(entries))
+        for together in writes(self._line(entry) + "\n" for entry in entries):
+            try:
+                self._stream.write("".join(together))
+                self._stream.flush()
+            except (OSError, ValueError):  # a closed pipe or stream
+                self._dropped(len(together))

@@ -7,23 +7,35 @@ from typing import TextIO
 
 
 class JsonFormatter(logging.Formatter):
-    """Write a record as one JSON object."""
+    """Write a record as one JSON object.
+
+    Args:
+        worker: number of this process among several, or None.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._told = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one line."""
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        return json.dumps({"time": when, "level": record.levelname.lower(), "message": record.getMessage()}, separators=(",", ":"))
+        told = {"time": when, "level": record.levelname.lower(), **self._told, "message": record.getMessage()}
+        return json.dumps(told, separators=(",", ":"))
 
 
-def configure(stream: TextIO, *, json_lines: bool) -> None:
+def configure(stream: TextIO, *, json_lines: bool, worker: int | None = None) -> None:
     """Send the package's log to a stream.
 
     Args:
         stream: where lines go.
         json_lines: JSON, or text for a person.
+        worker: number of this process among several, or None.
     """
+    who = "" if worker is None else f"worker {worker}: "
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if json_lines else logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    text = logging.Formatter(f"%(asctime)s %(levelname)-7s {who}%(message)s", "%H:%M:%S")
+    handler.setFormatter(JsonFormatter(worker) if json_lines else text)
     logger = logging.getLogger("authz_server")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)

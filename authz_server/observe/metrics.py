@@ -1,13 +1,18 @@
 """Prometheus metrics. Every label comes from the configuration or from a closed table, never from a request."""
 
+import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 from typing import Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from authz_server.core.decisions import Allow, Deny
+
+Labels = tuple[str, str, str, str]
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS: Final = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 1.0)
@@ -42,6 +47,74 @@ class _KeySets(Collector):
         yield count
 
 
+class VerdictsSample(NamedTuple):
+    """The kept verdicts at the moment of a scrape.
+
+    Args:
+        decision: `allow` or `deny`.
+        entries: how many.
+        size: bytes.
+        evictions: how many gave way since the configuration was loaded.
+    """
+
+    decision: str
+    entries: int
+    size: int
+    evictions: int
+
+
+class _Verdicts(Collector):
+    def __init__(self, samples: Callable[[], Iterable[VerdictsSample]]) -> None:
+        self._samples = samples
+
+    def collect(self) -> Iterator[Metric]:
+        entries = GaugeMetricFamily("authz_verdicts", "Verdicts about tokens that are kept.", labels=["decision"])
+        size = GaugeMetricFamily("authz_verdicts_bytes", "Memory that the kept verdicts take.", labels=["decision"])
+        gone = GaugeMetricFamily("authz_verdicts_evicted", "Verdicts of this generation that gave way to others.", labels=["decision"])
+        for sample in self._samples():
+            entries.add_metric([sample.decision], sample.entries)
+            size.add_metric([sample.decision], sample.size)
+            gone.add_metric([sample.decision], sample.evictions)
+        yield from (entries, size, gone)
+
+
+class _Tally:
+    """What one thread has counted; plain numbers, since a check should not pay for locks."""
+
+    def __init__(self) -> None:
+        self.checks: dict[Labels, int] = {}
+        self.buckets = [0] * (len(_BUCKETS) + 1)
+        self.seconds = 0.0
+        self.hits = 0
+        self.misses = 0
+
+
+class _Checks(Collector):
+    """Adds up the tallies of all threads at each scrape."""
+
+    def __init__(self) -> None:
+        self.tallies: list[_Tally] = []
+
+    def collect(self) -> Iterator[Metric]:
+        checks = CounterMetricFamily("authz_checks", "Checks answered.", labels=["api", "route", "decision", "reason"])
+        totals: dict[Labels, int] = {}
+        for tally in self.tallies:
+            for labels, count in list(tally.checks.items()):
+                totals[labels] = totals.get(labels, 0) + count
+        for (api, route, decision, reason), count in totals.items():
+            checks.add_metric([api, route, decision, reason], count)
+        yield checks
+        duration = HistogramMetricFamily("authz_check_duration_seconds", "Time to answer a check.")
+        sums = list(accumulate(sum(column) for column in zip(*(tally.buckets for tally in self.tallies), strict=True)))
+        bounds = [*map(str, _BUCKETS), "+Inf"]
+        duration.add_metric([], list(zip(bounds, sums or [0] * len(bounds), strict=True)), sum(tally.seconds for tally in self.tallies))
+        yield duration
+        lookups = CounterMetricFamily("authz_verdict_lookups", "Tokens looked up among the kept verdicts.", labels=["result"])
+        lookups.add_metric(["hit"], sum(tally.hits for tally in self.tallies))
+        lookups.add_metric(["miss"], sum(tally.misses for tally in self.tallies))
+        yield lookups
+
+
 class Metrics:
     """The metrics of one process, in a registry of their own.
 
@@ -51,8 +124,9 @@ class Metrics:
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
-        self._checks = Counter("authz_checks", "Checks answered.", ["api", "route", "decision", "reason"], registry=self.registry)
-        self._duration = Histogram("authz_check_duration_seconds", "Time to answer a check.", buckets=_BUCKETS, registry=self.registry)
+        self._checks = _Checks()
+        self._own = threading.local()
+        self.registry.register(self._checks)
         self._dropped = Counter("authz_claim_headers_dropped", "Claim headers left out for size.", ["api"], registry=self.registry)
         self._fetches = Counter("authz_jwks_fetches", "Fetches of key sets.", ["user_pool", "outcome"], registry=self.registry)
         self._skipped = Gauge("authz_jwks_skipped_keys", "Keys of the last set that are not usable.", ["user_pool"], registry=self.registry)
@@ -70,11 +144,35 @@ class Metrics:
             decision: its answer.
             seconds: how long it took, waiting for keys included.
         """
-        reason = "" if isinstance(decision, Allow) else decision.reason.label
-        self._checks.labels(decision.api, decision.route, decision.decision, reason).inc()
-        self._duration.observe(seconds)
-        if isinstance(decision, Allow) and decision.dropped:
+        if isinstance(decision, Deny):
+            self.count((decision.api, decision.route, decision.decision, decision.reason.label), seconds)
+            return
+        self.count((decision.api, decision.route, decision.decision, ""), seconds)
+        if decision.dropped:
             self._dropped.labels(decision.api).inc(decision.dropped)
+
+    def count(self, labels: Labels, seconds: float) -> None:
+        """Count a check by its labels: api, route, decision, and reason ("" for an allow)."""
+        tally = self._tally()
+        tally.checks[labels] = tally.checks.get(labels, 0) + 1
+        tally.buckets[bisect_left(_BUCKETS, seconds)] += 1
+        tally.seconds += seconds
+
+    def hit(self) -> None:
+        """Count a token whose verdict was repeated."""
+        self._tally().hits += 1
+
+    def missed(self) -> None:
+        """Count a token whose verdict was not there."""
+        self._tally().misses += 1
+
+    def _tally(self) -> _Tally:
+        try:
+            tally: _Tally = self._own.tally
+        except AttributeError:
+            tally = self._own.tally = _Tally()
+            self._checks.tallies.append(tally)
+        return tally
 
     def fetch(self, user_pool: str, outcome: str) -> None:
         """Count a fetch of a key set."""
@@ -99,6 +197,10 @@ class Metrics:
     def log_dropped(self, lines: int) -> None:
         """Count decision log lines that could not be written."""
         self._unlogged.inc(lines)
+
+    def show_verdicts(self, sizes: Callable[[], Iterable["VerdictsSample"]]) -> None:
+        """Read the sizes of what is kept at each scrape."""
+        self.registry.register(_Verdicts(sizes))
 
     def show_keys(self, samples: Callable[[], Iterable[KeySetSample]]) -> None:
         """Read the state of the key sets at each scrape."""

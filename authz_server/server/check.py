@@ -1,30 +1,53 @@
 """The check: bytes in, bytes out, counted and logged on the way; whatever goes wrong is a denial."""
 
+import contextlib
 import logging
+import os
 import re
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from authz_server.core.decisions import Allow, Deny, Reason
-from authz_server.core.gateway import Gateway, Pending
+from authz_server.core.gateway import Gateway, Match, Pending
+from authz_server.core.hosts import Hosts
 from authz_server.core.request import Request
+from authz_server.core.tokens import MAX_TOKEN_LENGTH
+from authz_server.core.verdicts import Verdict, Verdicts
 from authz_server.envoy import request as envoy_request
 from authz_server.envoy import response as envoy_response
 from authz_server.observe.decision_log import Entry
 from authz_server.observe.metrics import Metrics
+
+DENIED_SECONDS: Final = 10.0  # a wrong token is told so again without a signature check
+MAX_HEADER_LENGTH: Final = MAX_TOKEN_LENGTH + len("Bearer ")
+DENIED_BUDGET: Final = 4 * 1_048_576
 
 _logger: Final = logging.getLogger(__name__)
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _UNREAD: Final = Request("", "", "")
 
 
-class Check:
-    """Answer checks with the gateway of the running generation.
+class Running(NamedTuple):
+    """A generation, and the verdicts that it has reached.
 
     Args:
-        gateway: the current generation's; replaced whole by a reload.
+        gateway: decides.
+        allowed: verdicts by which a token may pass.
+        denied: verdicts about wrong tokens, apart, so that a storm of them pushes no good one out.
+    """
+
+    gateway: Gateway
+    allowed: Verdicts
+    denied: Verdicts
+
+
+class Check:
+    """Answer checks with the running generation, and repeat what was decided about a token while that holds.
+
+    Args:
+        budget: bytes for verdicts about good tokens; 0 decides each check anew.
         now: seconds since 1970.
         timer: seconds of a clock that never jumps.
         new_id: makes a UUID.
@@ -34,7 +57,7 @@ class Check:
 
     def __init__(
         self,
-        gateway: Gateway,
+        budget: int,
         *,
         now: Callable[[], float],
         timer: Callable[[], float],
@@ -42,12 +65,19 @@ class Check:
         metrics: Metrics,
         log: Callable[[Entry], None] | None,
     ) -> None:
-        self._gateway = gateway
+        self._budget = budget
         self._now = now
         self._timer = timer
         self._new_id = new_id
         self._metrics = metrics
         self._log = log
+        self._secret = os.urandom(32)
+        self.swap(Gateway(apis={}, hosts=Hosts(())))
+
+    def swap(self, gateway: Gateway) -> None:
+        """Decide with another generation from the next check on; no verdict outlives its generation."""
+        denied = min(DENIED_BUDGET, self._budget)
+        self.running = Running(gateway, Verdicts(self._budget, self._secret), Verdicts(denied, self._secret))
 
     def __call__(self, data: bytes) -> "bytes | Wait":
         """Answer a check.
@@ -63,48 +93,107 @@ class Check:
             request = envoy_request.parse(data)
         except envoy_request.MalformedRequestError:
             return self.conclude(_UNREAD, Deny(reason=Reason.REQUEST_MALFORMED), began)
-        decision = self.decide(request)
+        try:
+            return self._decide(request, began)
+        except Exception as error:  # noqa: BLE001 - whatever it is, a gRPC error may fail open
+            return self._bug(request, error, began)
+
+    def _decide(self, request: Request, began: float) -> "bytes | Wait":
+        running = self.running
+        match = running.gateway.match(request)
+        if isinstance(match, Deny):
+            return self._answer(request, match, began)
+        route = match.route
+        now = self._now()
+        name = b""
+        if route.tag and route.authorizer is not None:
+            token = request.headers.get(route.authorizer.identity_source)
+            if token and len(token) <= MAX_HEADER_LENGTH:
+                name = running.allowed.digest(route.tag, token)
+                verdict = running.allowed.find(name, now) or running.denied.find(name, now)
+                if verdict is not None:
+                    return self._repeat(request, match, verdict, began)
+                self._metrics.missed()
+        decision = running.gateway.judge(match, request, now)
         if isinstance(decision, Pending):
             return Wait(self, request, decision, began)
-        return self.conclude(request, decision, began)
+        answer = self._answer(request, decision, began)
+        if name:
+            _remember(running, name, decision, answer, now)
+        return answer
 
-    def swap(self, gateway: Gateway) -> None:
-        """Decide with another generation from the next check on."""
-        self._gateway = gateway
+    def _repeat(self, request: Request, match: Match, verdict: Verdict, began: float) -> bytes:
+        """Answer as before."""
+        self._metrics.hit()
+        api, route = match.api.name, match.route.label
+        if verdict.reason is not None:
+            return self._answer(request, Deny(reason=verdict.reason, api=api, route=route), began)
+        seconds = self._timer() - began
+        if self._log is None and not verdict.dropped:
+            self._metrics.count((api, route, "allow", ""), seconds)
+        else:
+            allowed = Allow(api=api, route=route, logged=verdict.logged or {}, dropped=verdict.dropped)
+            self._note(request, allowed, seconds, self._request_id(request))
+        return verdict.answer
 
-    def decide(self, request: Request) -> Allow | Deny | Pending:
-        """Ask the gateway; an exception there is a bug of ours and becomes a denial."""
+    def again(self, request: Request, began: float) -> bytes:
+        """Answer a check whose fetch has ended; it does not wait a second time."""
         try:
-            return self._gateway.decide(request, self._now())
-        except Exception as error:  # noqa: BLE001 - whatever it is, a gRPC error may fail open
-            return self._bug(error)
+            decision = self.running.gateway.decide(request, self._now())
+            return self._answer(request, decision.unavailable() if isinstance(decision, Pending) else decision, began)
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._bug(request, error, began)
 
-    def conclude(self, request: Request, decision: Allow | Deny, began: float) -> bytes:
-        """Write, count and log an answer; an exception on the way becomes a denial, too."""
+    def conclude(self, request: Request, decision: Deny, began: float) -> bytes:
+        """Answer a check with a denial that needs no judging."""
         try:
             return self._answer(request, decision, began)
         except Exception as error:  # noqa: BLE001 - as above
-            return envoy_response.deny(self._bug(error).reason.value, self._new_id())
+            return self._bug(request, error, began)
 
     def _answer(self, request: Request, decision: Allow | Deny, began: float) -> bytes:
-        request_id = request.headers.get("x-request-id", "")
-        if not _UUID.fullmatch(request_id):
-            request_id = self._new_id() if isinstance(decision, Deny) else ""
+        """Write, count and log an answer."""
+        request_id = self._request_id(request)
         if isinstance(decision, Deny):
+            request_id = request_id or self._new_id()
             answer = envoy_response.deny(decision.reason.value, request_id)
         else:
             answer = envoy_response.allow(decision)
-        seconds = self._timer() - began
+        self._note(request, decision, self._timer() - began, request_id)
+        return answer
+
+    def _note(self, request: Request, decision: Allow | Deny, seconds: float, request_id: str) -> None:
+        """Count and log a check."""
         self._metrics.check(decision, seconds)
         if self._log is not None:
             self._log(Entry(self._now(), seconds, request.method, request.host, request_id, decision))
-        return answer
 
-    def _bug(self, error: Exception) -> Deny:
-        """Log where a bug is, without the values that were at hand."""
+    @staticmethod
+    def _request_id(request: Request) -> str:
+        """The UUID that the request came with, or ""."""
+        request_id = request.headers.get("x-request-id", "")
+        return request_id if _UUID.fullmatch(request_id) else ""
+
+    def _bug(self, request: Request, error: Exception, began: float) -> bytes:
+        """Log where a bug is, without the values that were at hand, and deny."""
         places = "".join(traceback.format_tb(error.__traceback__))
         _logger.error("bug: %s while answering a check; please report it\n%s", type(error).__name__, places)
-        return Deny(reason=Reason.INTERNAL_ERROR)
+        with contextlib.suppress(Exception):  # counting may be what failed
+            return self._answer(request, Deny(reason=Reason.INTERNAL_ERROR), began)
+        return envoy_response.deny(Reason.INTERNAL_ERROR.value, self._new_id())
+
+
+def _remember(running: Running, name: bytes, decision: Allow | Deny, answer: bytes, now: float) -> None:
+    """Keep a decision that rests on a verified key; others cost no signature, or may change at any moment."""
+    proof = decision.proof
+    if proof is None:
+        return
+    if isinstance(decision, Allow):
+        logged = decision.logged or None
+        kept = Verdict(answer=answer, reason=None, proof=proof, since=now, until=decision.until, logged=logged, dropped=decision.dropped)
+        running.allowed.keep(name, kept)
+    elif decision.reason is not Reason.NOT_YET_VALID:
+        running.denied.keep(name, Verdict(answer=b"", reason=decision.reason, proof=proof, since=now, until=now + DENIED_SECONDS))
 
 
 class Wait:
@@ -132,10 +221,7 @@ class Wait:
 
     def resume(self) -> bytes:
         """Answer now that the fetch has ended; the check does not wait a second time."""
-        decision = self._check.decide(self._request)
-        if isinstance(decision, Pending):
-            decision = decision.unavailable()
-        return self._check.conclude(self._request, decision, self._began)
+        return self._check.again(self._request, self._began)
 
     def refuse(self) -> bytes:
         """Answer without the keys: a 503 denial."""

@@ -2,11 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from authz_server.config import ConfigurationError, compile_gateway, load, user_pools
+from authz_server.config.assemble import Assembly
+from authz_server.config.parts import Part
+from authz_server.config.problems import ConfigurationError
 from authz_server.core.gateway import Gateway
 from authz_server.keys.store import KeyStore
 
@@ -19,8 +21,8 @@ class Generations:
     """Load configurations, one generation after the other.
 
     Args:
-        path: the configuration file.
-        environment: for its `${NAME}`.
+        path: the configuration file, for the log.
+        parts: loads it.
         store: holds the keys that its user pools need.
         swap: told the new generation's number and gateway.
         outcome: told the running generation's number and whether the last load was good.
@@ -29,14 +31,14 @@ class Generations:
     def __init__(
         self,
         path: Path,
-        environment: Mapping[str, str],
+        parts: Callable[[], Iterable[Part]],
         *,
         store: KeyStore,
         swap: Callable[[Gateway], None],
         outcome: Callable[[int, bool], None],
     ) -> None:
         self._path = path
-        self._environment = environment
+        self._parts = parts
         self._store = store
         self._swap = swap
         self._outcome = outcome
@@ -48,12 +50,11 @@ class Generations:
         Raises:
             ConfigurationError: with every mistake; nothing has changed.
         """
-        loaded = load(self._path, self._environment)
-        gateway = compile_gateway(loaded, self._store.keys)
+        assembly = Assembly(self._store.keys).add(self._parts())
         if self.number:
             self._await_keys()
-        self._swap(gateway)
-        self._store.keep(user_pools(loaded))
+        self._swap(assembly.gateway())
+        self._store.keep(assembly.user_pools)
         self.number += 1
         self._outcome(self.number, True)  # noqa: FBT003 - told positionally to a callback
         _logger.info("generation %d of %s is in force", self.number, self._path)

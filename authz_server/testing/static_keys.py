@@ -31,3 +31,7 @@ class StaticKeys:
             return self._keys[kid]
         except KeyError:
             raise Denied(Reason.KEY_UNKNOWN) from None
+
+    def holds(self, key: Key) -> bool:
+        """Whether *key* is one of them."""
+        return self._keys.get(key.kid) is key

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from authz_server.config import compile_gateway, load, user_pools
+from authz_server.config.assemble import Assembly
+from authz_server.config.compile import parts
 from authz_server.core.gateway import Claims
 from authz_server.core.user_pools import UserPool
 
@@ -207,3 +209,10 @@ def test_a_replica_is_a_pool_with_an_issuer_of_its_own(configure):
         f"https://issuer-cognito-idp.eu-west-1.amazonaws.com/{POOL}",
         f"https://cognito-idp.us-west-2.amazonaws.com/{POOL}",
     ]
+
+
+def test_an_assembly_knows_its_user_pools():
+    """The pools whose keys were asked for are those that the configuration can accept tokens of."""
+    loaded = load(FULL, ENVIRONMENT)
+
+    assert set(Assembly(FakeKeys).add(parts(loaded)).user_pools) == set(user_pools(loaded))

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authz_server.config import ConfigurationError, Loaded, compile_gateway, load
-from authz_server.config.load import ENDPOINT, IGNORE_ENDPOINTS
+from authz_server.config.loading import ENDPOINT, IGNORE_ENDPOINTS
 from authz_server.config.schema import Api, Authorizer, Configuration, Method, UserPool
 
 FULL = Path(__file__).with_name("full.yaml")

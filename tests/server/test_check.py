@@ -6,7 +6,7 @@ from concurrent.futures import Future
 import pytest
 
 from authz_server.core.authorizers import CognitoUserPools, KeysPending
-from authz_server.core.gateway import Api, Claims, Gateway, Route
+from authz_server.core.gateway import Api, Claims, Gateway, protected
 from authz_server.core.hosts import Hosts
 from authz_server.core.routes import Routes
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
@@ -15,6 +15,7 @@ from authz_server.server.check import Check
 from authz_server.testing import StaticKeys, UserPool
 
 REQUEST_ID = "6f1c2a34-0b7d-4d53-9a50-0d6c7e8f9a01"
+BUDGET = 1_048_576
 FRESH_ID = "00000000-0000-4000-8000-000000000000"
 
 
@@ -24,11 +25,11 @@ def pool():
     return UserPool("eu-west-1_Check0001")
 
 
-def gateway(keys, issuer):
+def gateway(keys, issuer, result_ttl=0):
     """Build a gateway with one route."""
-    authorizer = CognitoUserPools(name="users", identity_source="authorization", pools={issuer: keys})
+    authorizer = CognitoUserPools(name="users", identity_source="authorization", pools={issuer: keys}, result_ttl=result_ttl)
     routes = Routes()
-    routes.add("/pets", {"GET": Route(label="GET /pets", authorizer=authorizer)})
+    routes.add("/pets", {"GET": protected("GET /pets", "shop", authorizer, frozenset())})
     api = Api(name="shop", base_path=(), routes=routes, authorizers={}, claims=Claims(), identity_headers=())
     return Gateway(apis={"shop": api}, hosts=Hosts([("", (), api)]))
 
@@ -40,14 +41,17 @@ class Harness:
         self.metrics = Metrics("test")
         self.entries = []
         self.time = 0.0
+        self.now = 1_800_000_000.0
+        self.gateway = running
         self.check = Check(
-            running,
-            now=lambda: 1_800_000_000.0,
+            BUDGET,
+            now=lambda: self.now,
             timer=self.tick,
             new_id=lambda: FRESH_ID,
             metrics=self.metrics,
             log=self.entries.append,
         )
+        self.check.swap(running)
 
     def tick(self):
         """Let a quarter of a second pass at each look at the clock."""
@@ -192,3 +196,130 @@ def test_a_swapped_gateway_decides_the_next_check(pool):
 
     assert answered(harness.check(ask()))[0] == 403
     assert harness.counted(api="", route="", decision="deny", reason="no_api") == 1
+
+
+class Counting:
+    """A key source that counts how often a key was looked for, and can lose its keys."""
+
+    def __init__(self, keys):
+        self.keys = keys
+        self.found = 0
+        self.gone = False
+
+    def find(self, kid):
+        """Find a key."""
+        self.found += 1
+        return self.keys.find(kid)
+
+    def holds(self, key):
+        """Whether the key is still there."""
+        return not self.gone and self.keys.holds(key)
+
+
+@pytest.fixture
+def repeating(pool):
+    """A check whose authorizer lets decisions be repeated for 300 s."""
+    keys = Counting(StaticKeys(pool))
+    harness = Harness(gateway(keys, pool.issuer, result_ttl=300))
+    harness.keys = keys
+    return harness
+
+
+def test_a_decision_is_repeated_byte_for_byte(pool, repeating):
+    """The second check of a token costs no look for a key, and answers and counts the same."""
+    token = pool.id_token(exp=1_800_003_600)
+    first = repeating.check(ask(token))
+    second = repeating.check(ask(token))
+
+    assert first == second
+    assert repeating.keys.found == 1
+    assert repeating.counted(api="shop", route="GET /pets", decision="allow", reason="") == 2
+    assert [entry.decision.route for entry in repeating.entries] == ["GET /pets", "GET /pets"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (lambda harness: setattr(harness, "now", 1_800_000_101.0), 401),
+        (lambda harness: setattr(harness, "now", 1_799_999_999.0), 0),
+        (lambda harness: setattr(harness.keys, "gone", True), 0),
+        (lambda harness: harness.check.swap(harness.gateway), 0),
+    ],
+    ids=["the token has expired", "the clock was put back", "the key is gone", "the configuration is new"],
+)
+def test_a_decision_is_made_anew_when_it_no_longer_holds(pool, repeating, change, status):
+    """Expiry, another clock, a lost key and a reload each end a verdict at once."""
+    data = ask(pool.id_token(exp=1_800_000_100))
+    repeating.check(data)
+    change(repeating)
+
+    assert answered(repeating.check(data))[0] == status
+    assert repeating.keys.found == 2
+
+
+def test_a_decision_is_not_repeated_beyond_the_authorizers_ttl(pool, repeating):
+    """`authorizer_result_ttl_in_seconds` bounds how long a decision is repeated."""
+    data = ask(pool.id_token(exp=1_800_003_600))
+    repeating.check(data)
+    repeating.now += 299
+    repeating.check(data)
+    assert repeating.keys.found == 1
+    repeating.now += 1
+    repeating.check(data)
+
+    assert repeating.keys.found == 2
+
+
+def test_a_ttl_of_zero_decides_each_check_anew(pool):
+    """Nothing is kept for an authorizer that does not want it."""
+    keys = Counting(StaticKeys(pool))
+    harness = Harness(gateway(keys, pool.issuer, result_ttl=0))
+    for _ in range(2):
+        harness.check(ask(pool.id_token(exp=1_800_003_600)))
+
+    assert keys.found == 2
+    assert len(harness.check.running.allowed) == 0
+
+
+def test_a_wrong_token_is_told_so_again_without_a_signature_check(pool, repeating):
+    """A retry storm costs one verification in ten seconds, each retry gets a request id of its own, and good tokens stay."""
+    good, wrong = ask(pool.id_token(exp=1_800_003_600)), ask(pool.access_token(exp=1_800_003_600), request_id=REQUEST_ID)
+    repeating.check(good)
+    for _ in range(5):
+        status, headers = answered(repeating.check(wrong))
+        assert (status, headers["x-amzn-requestid"]) == (401, REQUEST_ID)
+    assert repeating.keys.found == 2
+    repeating.now += 10
+    repeating.check(wrong)
+
+    assert repeating.keys.found == 3
+    assert repeating.counted(api="shop", route="GET /pets", decision="deny", reason="wrong_token_use") == 6
+    assert len(repeating.check.running.allowed) == 1
+
+
+def test_a_token_that_is_not_yet_valid_is_judged_each_time(pool, repeating):
+    """Its time may come at any moment."""
+    data = ask(pool.id_token(exp=1_800_003_600, nbf=1_800_000_001))
+    assert answered(repeating.check(data))[0] == 401
+    repeating.now += 1
+
+    assert answered(repeating.check(data))[0] == 0
+
+
+@pytest.mark.parametrize("token", ["not a token", "x" * 20_000, "a.b.c"])
+def test_what_costs_no_signature_is_not_kept(repeating, token):
+    """A token that fails before its key is known takes no memory."""
+    for _ in range(2):
+        assert answered(repeating.check(ask(token)))[0] == 401
+
+    assert len(repeating.check.running.denied) == len(repeating.check.running.allowed) == 0
+
+
+def test_lookups_are_counted(pool, repeating):
+    """Hits and misses show how much is repeated."""
+    for _ in range(3):
+        repeating.check(ask(pool.id_token(exp=1_800_003_600, jti="one", auth_time=1, event_id="e", origin_jti="o", iat=1)))
+    value = repeating.metrics.registry.get_sample_value
+
+    assert value("authz_verdict_lookups_total", {"result": "hit"}) == 2
+    assert value("authz_verdict_lookups_total", {"result": "miss"}) == 1

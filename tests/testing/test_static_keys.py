@@ -44,8 +44,8 @@ def test_authorizer_takes_the_pools_tokens(new_key):
     authorizer = CognitoUserPools(name="users", identity_source="authorization", pools={pool.issuer: StaticKeys(pool)})
     id_token, access_token = pool.id_token(), pool.access_token(scope="pets/read")
 
-    assert authorizer.authorize(id_token, frozenset(), clock())["token_use"] == "id"
-    assert authorizer.authorize(f"Bearer {access_token}", frozenset({"pets/read"}), clock())["token_use"] == "access"
+    assert authorizer.authorize(id_token, frozenset(), clock()).claims["token_use"] == "id"
+    assert authorizer.authorize(f"Bearer {access_token}", frozenset({"pets/read"}), clock()).claims["token_use"] == "access"
     clock.advance(3_600)
     with pytest.raises(Denied) as denied:
         authorizer.authorize(id_token, frozenset(), clock())

@@ -1,0 +1,39 @@
+"""Load a configuration in a child process, so that reading a large file takes neither time nor memory from checks."""
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from authz_server.config.parts import Part
+from authz_server.config.problems import ConfigurationError, Problem
+
+
+def parts(path: Path, environment: Mapping[str, str]) -> Iterator[Part]:
+    """Load a configuration.
+
+    Args:
+        path: of its file.
+        environment: of the child; for the file's `${NAME}`.
+
+    Yields:
+        Its parts, once all of the file was found good.
+
+    Raises:
+        ConfigurationError: with every mistake; nothing was yielded.
+    """
+    command = [sys.executable, "-m", "authz_server.config", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:  # noqa: S603 - our own module
+        assert child.stdout is not None  # noqa: S101 - told by the arguments
+        while True:
+            try:
+                part = pickle.load(child.stdout)  # noqa: S301 - our own child wrote it
+            except EOFError:
+                break
+            if isinstance(part, list):
+                raise ConfigurationError(part)
+            yield part
+    if child.returncode:
+        reason = f"the configuration could not be loaded, the loader ended with status {child.returncode}"
+        raise ConfigurationError([Problem(file=str(path), line=1, column=1, message=reason)])

@@ -1,0 +1,260 @@
+"""Of all resource templates that match a whole path, the best is found segment by segment, and only then its method."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authz_server.core import routes
+from authz_server.core.routes import MAX_SEGMENTS, Routes, parse
+
+
+def index(*templates: str) -> Routes[str]:
+    """Build an index in which each template leads to its own name."""
+    made: Routes[str] = Routes()
+    for template in templates:
+        made.add(template, {"GET": template})
+    return made
+
+
+def find(made: Routes[str], path: str) -> str | None:
+    """Find the template for a path."""
+    methods = made.find(path[1:].split("/"))
+    return None if methods is None else methods["GET"]
+
+
+@pytest.mark.parametrize(
+    ("template", "kinds"),
+    [
+        ("/", []),
+        ("/pets", ["literal"]),
+        ("/{petId}", ["parameter"]),
+        ("/{proxy+}", ["greedy"]),
+        ("/a-b_c.d,e:f~1/{pet.Id:x-y_1}", ["literal", "parameter"]),
+        ("/...", ["literal"]),
+        ("/" + "a/" * (MAX_SEGMENTS - 1) + "{p+}", ["literal"] * (MAX_SEGMENTS - 1) + ["greedy"]),
+    ],
+    ids=["root", "literal", "parameter", "greedy", "every character", "three dots", "longest"],
+)
+def test_templates_are_literals_and_parameters(template: str, kinds: list[str]) -> None:
+    """A segment is a literal, `{name}`, or `{name+}` at the end."""
+    segments = parse(template)
+
+    assert ["greedy" if segment.greedy else "parameter" if segment.parameter else "literal" for segment in segments] == kinds
+    assert "/" + "/".join(segment.text for segment in segments) == template
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("", "does not start with `/`"),
+        ("pets", "does not start with `/`"),
+        ("/pets/", "empty segment"),
+        ("//pets", "empty segment"),
+        ("/pets//toys", "empty segment"),
+        ("/./pets", "dot segment"),
+        ("/pets/..", "dot segment"),
+        ("/{proxy+}/toys", "greedy parameter must be the last"),
+        ("/a{id}", "must be a whole segment"),
+        ("/{id}a", "must be a whole segment"),
+        ("/{id", "must be a whole segment"),
+        ("/id}", "must be a whole segment"),
+        ("/{}", "must be a whole segment"),
+        ("/{+}", "must be a whole segment"),
+        ("/{a+b}", "must be a whole segment"),
+        ("/{a}{b}", "must be a whole segment"),
+        ("/{a b}", "must be a whole segment"),
+        ("/pets;v=1", "letters, digits and _ - . , : ~ only"),
+        ("/p%65ts", "letters, digits and _ - . , : ~ only"),
+        ("/pets?x", "letters, digits and _ - . , : ~ only"),
+        ("/pets*", "letters, digits and _ - . , : ~ only"),
+        ("/pets\n", "letters, digits and _ - . , : ~ only"),
+        ("/bücher", "letters, digits and _ - . , : ~ only"),
+        ("/" + "/".join("a" * (MAX_SEGMENTS + 1)), "resource has 65 segments, the limit is 64"),
+    ],
+)
+def test_templates_that_api_gateway_refuses_are_refused(template: str, message: str) -> None:
+    """What API Gateway would not take, and what could never match, is an error that says why."""
+    with pytest.raises(ValueError, match=message.replace(".", r"\.")):
+        parse(template)
+
+
+@pytest.mark.parametrize(
+    ("templates", "path", "found"),
+    [
+        pytest.param(["/"], "/", "/", id="root"),
+        pytest.param(["/"], "/pets", None, id="root is no prefix"),
+        pytest.param(["/pets"], "/", None, id="no root"),
+        pytest.param(["/{id}"], "/", None, id="a parameter needs a segment"),
+        pytest.param(["/{proxy+}"], "/", None, id="a greedy parameter needs a segment"),
+        pytest.param(["/{proxy+}"], "/a", "/{proxy+}", id="greedy takes one segment"),
+        pytest.param(["/{proxy+}"], "/a/b/c", "/{proxy+}", id="greedy takes all segments"),
+        pytest.param(["/a/{proxy+}"], "/a", None, id="greedy below a literal needs a segment"),
+        pytest.param(["/a/{proxy+}"], "/a/", None, id="greedy below a literal takes no empty segment"),
+        pytest.param(["/a/{proxy+}"], "/a/b/", None, id="greedy takes no trailing slash"),
+        pytest.param(["/pets"], "/pets/", None, id="trailing slash is another path"),
+        pytest.param(["/{id}"], "/a/", None, id="a parameter takes no trailing slash"),
+        pytest.param(["/a/{id}"], "/a/", None, id="a parameter takes no empty segment"),
+        pytest.param(["/pets"], "/Pets", None, id="literals are compared exactly"),
+        pytest.param(["/pets"], "/pets/1", None, id="too long"),
+        pytest.param(["/pets/{id}/toys"], "/pets/1", None, id="too short"),
+        pytest.param(["/{id}"], "/{id}", "/{id}", id="a segment that looks like a parameter is just text"),
+        pytest.param(["/{id}"], "/a%20b", "/{id}", id="a parameter takes escapes"),
+        pytest.param(["/pets", "/{id}"], "/pets", "/pets", id="literal beats parameter"),
+        pytest.param(["/pets", "/{id}"], "/cats", "/{id}", id="parameter where no literal fits"),
+        pytest.param(["/pets", "/{proxy+}"], "/pets", "/pets", id="literal beats greedy"),
+        pytest.param(["/pets/{id}", "/{proxy+}"], "/pets/1", "/pets/{id}", id="parameter beats greedy of the root"),
+        pytest.param(["/a/{proxy+}", "/{x}/b/c"], "/a/b/c", "/a/{proxy+}", id="the first segment decides: literal before parameter"),
+        pytest.param(["/{x}/b", "/{x}/{proxy+}"], "/a/b", "/{x}/b", id="the second segment decides"),
+        pytest.param(["/{x}/b", "/{x}/{proxy+}"], "/a/b/c", "/{x}/{proxy+}", id="greedy where the literal is too short"),
+        pytest.param(["/a/b", "/{proxy+}"], "/a/c", "/{proxy+}", id="only whole matches compete: a dead end under a literal"),
+        pytest.param(["/a/b", "/{proxy+}"], "/a", "/{proxy+}", id="a resource that is only on the way does not match"),
+        pytest.param(["/a/b/c", "/{x}/b/d"], "/a/b/d", "/{x}/b/d", id="a dead end two levels down"),
+        pytest.param(["/a/{x}/c", "/a/b/d", "/{p+}"], "/a/b/c", "/a/{x}/c", id="a dead end under a literal, beside a parameter"),
+    ],
+)
+def test_the_best_template_wins(templates: list[str], path: str, found: str | None) -> None:
+    """Among templates that match the whole path a literal beats `{name}`, which beats `{name+}`; an empty segment never matches."""
+    assert find(index(*templates), path) == found
+    assert find(index(*reversed(templates)), path) == found
+
+
+def test_the_segments_behind_a_whole_base_path_are_the_root() -> None:
+    """`/prod` and `/prod/` of an api with that base path are both its `/`."""
+    made = index("/", "/pets")
+
+    assert made.find([]) == made.find([""]) == {"GET": "/"}
+
+
+def test_a_resource_without_methods_still_wins() -> None:
+    """The resource is chosen first: that it has no methods does not lead to another one."""
+    made: Routes[str] = Routes()
+    made.add("/pets", {})
+    made.add("/{proxy+}", {"ANY": "greedy"})
+
+    assert made.find(["pets"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ("/pets", "/pets", "resource '/pets' stands twice"),
+        ("/", "/", "resource '/' stands twice"),
+        ("/{id}", "/{id}", "stands twice"),
+        ("/{id}", "/{name}", r"\{name\} collides with its sibling \{id\}"),
+        ("/{id}", "/{proxy+}", r"\{proxy\+\} collides with its sibling \{id\}"),
+        ("/{proxy+}", "/{id}/toys", r"\{id\} collides with its sibling \{proxy\+\}"),
+        ("/{proxy+}", "/{all+}", r"\{all\+\} collides with its sibling \{proxy\+\}"),
+        ("/{id}", "/{id+}", r"\{id\+\} collides with its sibling \{id\}"),
+        ("/pets/{id}/toys", "/pets/{petId}", r"\{petId\} collides with its sibling \{id\}"),
+    ],
+)
+def test_a_level_has_one_parameter(first: str, second: str, message: str) -> None:
+    """Two templates with different parameters at one level, or one template twice, are an error."""
+    made = index(first)
+
+    with pytest.raises(ValueError, match=message):
+        made.add(second, {})
+
+
+@pytest.mark.parametrize(("first", "second"), [("/a/{id}", "/b/{name}"), ("/{id}/x", "/{id}/{name}"), ("/pets", "/{id}")])
+def test_parameters_of_different_levels_do_not_collide(first: str, second: str) -> None:
+    """Names matter among siblings only."""
+    made = index(first, second)
+
+    assert find(made, first) == first
+    assert find(made, second) == second
+
+
+segment = st.sampled_from(["a", "b", "{x}", "{y}", "{p+}"])
+template = st.lists(segment, max_size=4).map(lambda parts: parts[: parts.index("{p+}") + 1] if "{p+}" in parts else parts).map(tuple)
+path = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=5)
+
+
+def text(parts: tuple[str, ...]) -> str:
+    """Write a template."""
+    return "/" + "/".join(parts)
+
+
+def collide(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Tell whether two templates are the same, or part ways at two different parameters."""
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            return left.startswith("{") and right.startswith("{")
+    return len(one) == len(other)
+
+
+def matches(parts: tuple[str, ...], segments: list[str]) -> bool:
+    """Tell whether a template matches a whole path."""
+    if parts and parts[-1] == "{p+}":
+        return len(segments) >= len(parts) and matches(parts[:-1], segments[: len(parts) - 1])
+    return len(parts) == len(segments) and all(part in {name, "{x}", "{y}"} for part, name in zip(parts, segments, strict=True))
+
+
+def rank(parts: tuple[str, ...]) -> list[int]:
+    """Say how good each segment of a template is; smaller is better."""
+    return [2 if part == "{p+}" else 1 if part.startswith("{") else 0 for part in parts]
+
+
+@given(st.lists(template, max_size=12), st.lists(path, min_size=1, max_size=8))
+def test_the_index_agrees_with_a_naive_matcher(templates: list[tuple[str, ...]], paths: list[list[str]]) -> None:
+    """The index finds what a search of all templates finds, whatever the order in which they were added."""
+    kept: list[tuple[str, ...]] = []
+    for parts in templates:
+        if not any(collide(parts, other) for other in kept):
+            kept.append(parts)
+    made = index(*map(text, kept))
+
+    for segments in paths:
+        best = min((parts for parts in kept if matches(parts, segments)), key=rank, default=None)
+        assert find(made, text(tuple(segments))) == (None if best is None else text(best))
+
+
+@given(st.lists(template, max_size=6, unique=True), template)
+def test_collisions_agree_with_a_naive_comparison(templates: list[tuple[str, ...]], last: tuple[str, ...]) -> None:
+    """A template is refused exactly when it is there already or has another parameter than a sibling."""
+    kept: list[tuple[str, ...]] = []
+    for parts in templates:
+        if not any(collide(parts, other) for other in kept):
+            kept.append(parts)
+    made = index(*map(text, kept))
+
+    if any(collide(last, other) for other in kept):
+        with pytest.raises(ValueError, match=r"stands twice|collides with its sibling"):
+            made.add(text(last), {})
+    else:
+        made.add(text(last), {"GET": "added"})
+        assert made.find(list(last) or [""]) == {"GET": "added"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/r{n}/x/y", "/r{n}/x/none", "/none", "/r{n}/x/y/z"], ids=["found", "dead end", "no such literal", "too long"]
+)
+def test_a_lookup_costs_the_depth_of_the_path(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand routes are not slower than ten: the steps of a lookup depend on the path only."""
+    steps = 0
+    search = routes._search
+
+    def counted(*arguments: object) -> object:
+        nonlocal steps
+        steps += 1
+        return search(*arguments)
+
+    costs = []
+    for count in (10, 10_000):
+        made = index("/{id}/{name}", *(f"/r{number}/{{id}}/y" for number in range(count)))
+        monkeypatch.setattr(routes, "_search", counted)
+        steps = 0
+        find(made, path.format(n=count - 1))
+        costs.append(steps)
+        monkeypatch.undo()
+
+    assert costs[0] == costs[1]
+    assert 0 < costs[0] <= 2 * (path.count("/") + 1)
+
+
+def test_a_long_path_is_no_burden() -> None:
+    """A path is followed no deeper than the templates reach, so that tens of thousands of segments do not exhaust the stack."""
+    long = ["a"] * 30_000
+
+    assert index("/a/a/b").find(long) is None
+    assert index("/a/{proxy+}").find(long) == {"GET": "/a/{proxy+}"}

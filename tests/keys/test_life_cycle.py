@@ -1,0 +1,241 @@
+"""The life of a key set: good keys outlive an outage by a day, removed keys are gone, and unseen kids cost one fetch in ten seconds."""
+
+from concurrent.futures import Future
+from typing import Any, Final, cast
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from authz_server.core.authorizers import KeysPending
+from authz_server.core.decisions import Denied, Reason
+from authz_server.core.tokens import Key
+from authz_server.core.user_pools import UserPool
+from authz_server.keys.jwks import KeySet
+from authz_server.keys.life_cycle import (
+    REFRESH_SECONDS,
+    STALE_CEILING_SECONDS,
+    UNSEEN_KID_SECONDS,
+    Miss,
+    PoolState,
+    failed,
+    fetched,
+    find,
+)
+from authz_server.keys.store import PoolKeys
+from authz_server.testing import ManualClock
+
+DAY: Final = 86_400.0
+KEY: Final = Key("known", cast("Any", None))
+
+
+def key_set(*kids: str) -> KeySet:
+    """Make a key set of keys that are never used to verify."""
+    return KeySet(keys={kid: Key(kid, cast("Any", None)) for kid in kids})
+
+
+KNOWN: Final = key_set("known")
+START: Final = PoolState(due=0.0)
+FIRST_GOOD: Final = fetched(START, KNOWN, 100.0, 0.0)
+SECOND_GOOD: Final = fetched(FIRST_GOOD, KNOWN, 400.0, 0.0)
+FIRST_BAD: Final = failed(START, 100.0, 0.0)
+GOOD_AT_LAST: Final = fetched(FIRST_BAD, KNOWN, 101.0, 0.0)
+OUTAGE: Final = failed(failed(SECOND_GOOD, 700.0, 0.0), 701.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "now", "known", "unseen"),
+    [
+        # before and after the first fetch
+        pytest.param(START, 0.0, Miss.FETCH, Miss.FETCH, id="the first fetch is under way"),
+        pytest.param(START, 5_000.0, Miss.FETCH, Miss.FETCH, id="the first fetch takes long"),
+        pytest.param(FIRST_GOOD, 100.0, KEY, Miss.FETCH, id="the first fetch does not spend the ten seconds"),
+        pytest.param(FIRST_BAD, 100.0, Miss.UNAVAILABLE, Miss.UNAVAILABLE, id="the first fetch failed"),
+        pytest.param(FIRST_BAD, 109.9, Miss.UNAVAILABLE, Miss.UNAVAILABLE, id="the first fetch failed a while ago"),
+        pytest.param(FIRST_BAD, 110.0, Miss.FETCH, Miss.FETCH, id="the first fetch failed ten seconds ago: one more try"),
+        pytest.param(GOOD_AT_LAST, 101.0, KEY, Miss.ABSENT, id="the second fetch is no start-up fetch"),
+        # a fresh set
+        pytest.param(SECOND_GOOD, 400.0, KEY, Miss.ABSENT, id="fetched just now"),
+        pytest.param(SECOND_GOOD, 409.9, KEY, Miss.ABSENT, id="fetched less than ten seconds ago"),
+        pytest.param(SECOND_GOOD, 410.0, KEY, Miss.FETCH, id="fetched ten seconds ago"),
+        pytest.param(SECOND_GOOD, 700.0, KEY, Miss.FETCH, id="a refresh is due"),
+        pytest.param(failed(SECOND_GOOD, 405.0, 0.0), 406.0, KEY, Miss.UNAVAILABLE, id="a good fetch, then soon a failed one"),
+        # an outage
+        pytest.param(OUTAGE, 701.0, KEY, Miss.UNAVAILABLE, id="a refresh failed just now"),
+        pytest.param(OUTAGE, 710.9, KEY, Miss.UNAVAILABLE, id="a refresh failed less than ten seconds ago"),
+        pytest.param(OUTAGE, 711.0, KEY, Miss.FETCH, id="a refresh failed ten seconds ago"),
+        pytest.param(OUTAGE, 400.0 + DAY, KEY, Miss.FETCH, id="the last good fetch was exactly a day ago"),
+        pytest.param(OUTAGE, 400.1 + DAY, Miss.FETCH, Miss.FETCH, id="stale: one more try"),
+        pytest.param(
+            failed(OUTAGE, 401.0 + DAY, 0.0), 402.0 + DAY, Miss.UNAVAILABLE, Miss.UNAVAILABLE, id="stale, and the last try failed"
+        ),
+        pytest.param(fetched(OUTAGE, KNOWN, 800.0, 0.0), 801.0, KEY, Miss.ABSENT, id="the outage is over"),
+        pytest.param(fetched(OUTAGE, key_set("other"), 800.0, 0.0), 801.0, Miss.ABSENT, Miss.ABSENT, id="the key has left the set"),
+    ],
+)
+def test_what_a_kid_finds(state: PoolState, now: float, known: Key | Miss, unseen: Key | Miss) -> None:
+    """Each moment in the life of a key set has one answer for a kid that was in it, and one for a kid that was never seen."""
+    assert find(state, "known", now) == known
+    assert find(state, "unseen", now) is unseen
+
+
+@pytest.mark.parametrize(
+    ("failures", "wait"),
+    [(0, 1.0), (1, 2.0), (2, 4.0), (3, 8.0), (7, 128.0), (8, 256.0), (9, 300.0), (10, 300.0), (5_000, 300.0)],
+)
+def test_tries_become_rarer(failures: int, wait: float) -> None:
+    """After a failed fetch the next wait is twice the last one, from one second up to the refresh interval."""
+    state = failed(PoolState(due=0.0, failures=failures), 1_000.0, 0.0)
+
+    assert state.due == 1_000.0 + wait
+    assert state.failures == failures + 1
+
+
+@pytest.mark.parametrize(("spread", "factor"), [(-1.0, 0.9), (0.0, 1.0), (0.5, 1.05), (1.0, 1.1)])
+def test_replicas_do_not_fetch_in_step(spread: float, factor: float) -> None:
+    """A random tenth more or less is added to every wait, after good and bad fetches."""
+    assert fetched(START, KNOWN, 1_000.0, spread).due == pytest.approx(1_000.0 + 300.0 * factor)
+    assert failed(OUTAGE, 1_000.0, spread).due == pytest.approx(1_000.0 + 4.0 * factor)
+
+
+def test_a_good_fetch_ends_an_outage() -> None:
+    """Failures are forgotten, and the new set replaces the old one whole."""
+    state = fetched(OUTAGE, key_set("new"), 900.0, 0.0)
+
+    assert (state.failures, state.fetched_at, state.attempted_at) == (0, 900.0, 900.0)
+    assert list(state.key_set.keys) == ["new"]
+
+
+def test_a_failed_fetch_keeps_the_keys() -> None:
+    """The set and its age stay as they were."""
+    state = failed(SECOND_GOOD, 700.0, 0.0)
+
+    assert (state.key_set, state.fetched_at) == (KNOWN, 400.0)
+    assert state.attempted_at == 700.0
+
+
+def test_usable_is_a_day() -> None:
+    """Keys count as there for 24 hours after the last good fetch."""
+    assert not START.usable(0.0)
+    assert not FIRST_BAD.usable(100.0)
+    assert SECOND_GOOD.usable(400.0 + DAY)
+    assert not SECOND_GOOD.usable(400.1 + DAY)
+
+
+def test_the_limits_are_those_that_are_written_down() -> None:
+    """Five minutes, ten seconds, a day."""
+    assert (REFRESH_SECONDS, UNSEEN_KID_SECONDS, STALE_CEILING_SECONDS) == (300.0, 10.0, DAY)
+
+
+class Life(RuleBasedStateMachine):
+    """A pool over days: it rotates, its endpoint comes and goes, and checks ask for keys that are there, gone, or made up."""
+
+    @initialize()
+    def begin(self) -> None:
+        """Start a process."""
+        self.clock = ManualClock(1_000.0)
+        self.asked = 0
+        self.keys = PoolKeys(UserPool(id="p", issuer="i", jwks="https://keys.test"), self.clock, self._ask)
+        self.reachable = True
+        self.published = ["kid-0", "kid-1"]
+        self.rotations = 1
+        self.good: list[str] | None = None  # what the last good fetch brought
+        self.good_at = self.tried_at = 0.0
+        self.tries = 0
+        self.last_try_failed = False
+        self.demanded_at = -DAY  # when a fetch was last asked for
+        self.waiting: list[Future[None]] = []
+
+    def _ask(self, keys: PoolKeys) -> None:
+        """Take note that a check asks for a fetch."""
+        assert keys is self.keys
+        self.asked += 1
+        assert self.asked == 1, "one fetch at a time"
+        assert self.tries, "the first fetch needs no asking"
+        assert self.clock.now - self.demanded_at >= UNSEEN_KID_SECONDS, "at most one fetch in ten seconds is asked for"
+        self.demanded_at = self.clock.now
+
+    def _fetch(self, spread: float) -> None:
+        """Let a fetch end."""
+        if self.reachable:
+            self.keys.put(fetched(self.keys.state, key_set(*self.published), self.clock.now, spread))
+            self.good, self.good_at = list(self.published), self.clock.now
+        else:
+            self.keys.put(failed(self.keys.state, self.clock.now, spread))
+        self.last_try_failed = not self.reachable
+        self.tried_at = self.clock.now
+        self.tries += 1
+        self.asked = 0
+        assert all(future.done() for future in self.waiting), "whoever waits is woken by good and bad fetches alike"
+        self.waiting.clear()
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 9.0, 10.0, 11.0, 60.0, 300.0, 3_600.0, 43_200.0, DAY]))
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.clock.advance(seconds)
+
+    @rule()
+    def rotate(self) -> None:
+        """Publish a new key and withdraw the oldest."""
+        self.rotations += 1
+        self.published = [self.published[-1], f"kid-{self.rotations}"]
+
+    @rule(reachable=st.booleans())
+    def come_and_go(self, *, reachable: bool) -> None:
+        """Begin or end an outage."""
+        self.reachable = reachable
+
+    @precondition(lambda self: self.clock.now >= self.keys.state.due or self.asked)
+    @rule(spread=st.floats(-1, 1))
+    def fetch(self, spread: float) -> None:
+        """Let the fetch end that is due or was asked for."""
+        self._fetch(spread)
+
+    @rule(choose=st.integers(-1, 40))
+    def check(self, choose: int) -> None:
+        """Ask for a key that was once published, or that never was."""
+        kid = f"kid-{choose % (self.rotations + 1)}" if choose >= 0 else "made up"
+        age = self.clock.now - self.good_at
+        held = self.good is not None and age <= STALE_CEILING_SECONDS and kid in self.good
+        found = self._find(kid)
+        assert isinstance(found, Key) == held, "a key is found exactly while it is in a good set that is not too old"
+        if isinstance(found, Key):
+            assert found.kid == kid
+        elif isinstance(found, Future):
+            assert not found.done()
+            assert self.asked or not self.tries
+            self.waiting.append(found)
+            assert all(future is found for future in self.waiting), "one fetch is shared by all who wait"
+        elif found is Reason.KEY_UNKNOWN:
+            assert not self.last_try_failed
+            assert age < UNSEEN_KID_SECONDS, "a kid is unknown only by a set fetched less than ten seconds ago"
+        else:
+            assert found is Reason.KEYS_UNAVAILABLE
+            assert self.last_try_failed
+            assert self.clock.now - self.tried_at < UNSEEN_KID_SECONDS
+
+    def _find(self, kid: str) -> Key | Future[None] | Reason:
+        """Find a key, or what to wait for, or why there is none."""
+        try:
+            return self.keys.find(kid)
+        except KeysPending as pending:
+            return pending.fetch
+        except Denied as denied:
+            return denied.reason
+
+    @invariant()
+    def good_keys_are_never_lost(self) -> None:
+        """Every key of the last good set is found for a day, whatever happens meanwhile."""
+        if self.good is not None and self.clock.now - self.good_at <= STALE_CEILING_SECONDS:
+            for kid in self.good:
+                assert self.keys.find(kid).kid == kid
+
+    @invariant()
+    def the_next_try_is_never_far(self) -> None:
+        """However long an outage lasts, the next fetch is at most five and a half minutes away from the last one."""
+        assert self.keys.state.due - max(self.tried_at, 1_000.0) <= REFRESH_SECONDS * 1.1 + 1e-6
+
+
+TestLife: Final = Life.TestCase
+TestLife.settings = settings(max_examples=200, stateful_step_count=60)

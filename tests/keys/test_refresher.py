@@ -1,0 +1,355 @@
+"""The refresher fetches keys when they are due or asked for, and no failure of anybody ends that."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
+from queue import SimpleQueue
+from typing import NamedTuple
+
+import pytest
+
+from authz_server.core.authorizers import KeysPending
+from authz_server.core.user_pools import UserPool as Place
+from authz_server.keys.fetch import FetchError
+from authz_server.keys.life_cycle import PoolState
+from authz_server.keys.refresher import CONCURRENT_FETCHES, KeyRefresher
+from authz_server.keys.store import PoolKeys
+from authz_server.testing import ManualClock, UserPool
+
+PATIENCE = 10.0  # seconds after which a test that waits has failed
+
+
+class Ended(NamedTuple):
+    """How a fetch ended, as the observer was told."""
+
+    keys: PoolKeys
+    state: PoolState
+    outcome: str
+    detail: str
+
+
+class Observer:
+    """Write down how fetches end."""
+
+    def __init__(self) -> None:
+        self.told: SimpleQueue[Ended] = SimpleQueue()
+
+    def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
+        """Take note."""
+        self.told.put(Ended(keys, keys.state, outcome, detail))
+
+    def next(self) -> Ended:
+        """Wait for the next fetch to end."""
+        return self.told.get(timeout=PATIENCE)
+
+
+class Endpoint:
+    """A place of keys that a test has in its hand: each fetch is announced, then answered as the test says."""
+
+    def __init__(self) -> None:
+        self.begun: SimpleQueue[str] = SimpleQueue()
+        self.answers: SimpleQueue[bytes | Exception] = SimpleQueue()
+        self.held: SimpleQueue[asyncio.Event] = SimpleQueue()
+        self.hold = False
+        self.ended = threading.Semaphore(0)
+
+    async def __call__(self, place: str) -> bytes:
+        """Fetch."""
+        self.begun.put(place)
+        try:
+            if self.hold:
+                gate = asyncio.Event()
+                self.held.put(gate)
+                await gate.wait()
+            answer = self.answers.get_nowait()
+        finally:
+            self.ended.release()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+Make = Callable[..., KeyRefresher]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still, so that nothing becomes due by itself."""
+    return ManualClock(1_000.0)
+
+
+@pytest.fixture
+def observer() -> Observer:
+    """Whoever wants to know."""
+    return Observer()
+
+
+@pytest.fixture
+def endpoint() -> Endpoint:
+    """Where keys come from."""
+    return Endpoint()
+
+
+@pytest.fixture
+def make(clock: ManualClock, observer: Observer, endpoint: Endpoint) -> Iterator[Make]:
+    """Make refreshers that end with the test."""
+    made: list[KeyRefresher] = []
+
+    def make(
+        fetch: Callable[[str], Awaitable[bytes]] = endpoint,
+        *,
+        clock: Callable[[], float] = clock,
+        spread: Callable[[], float] = lambda: 0.0,
+        observer: Observer = observer,
+    ) -> KeyRefresher:
+        made.append(KeyRefresher(fetch, clock, spread, observer))
+        return made[-1]
+
+    yield make
+    for refresher in made:
+        if not refresher._loop.is_closed():
+            refresher.close()
+
+
+def watched(refresher: KeyRefresher, place: Place, clock: Callable[[], float]) -> PoolKeys:
+    """Have the keys of a pool kept fresh."""
+    keys = PoolKeys(place, clock, refresher.ask)
+    refresher.watch(keys)
+    return keys
+
+
+def let_run(refresher: KeyRefresher) -> None:
+    """Let everything happen on the refresher's loop that is going to."""
+
+    async def rounds() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    asyncio.run_coroutine_threadsafe(rounds(), refresher._loop).result(PATIENCE)
+
+
+def pending(keys: PoolKeys, kid: str = "unseen") -> Future[None]:
+    """Ask for a key that is being fetched."""
+    with pytest.raises(KeysPending) as caught:
+        keys.find(kid)
+    return caught.value.fetch
+
+
+def test_keys_are_fetched_at_once(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """Watching begins with a fetch from the pool's place; it wakes those who wait, and the observer sees the new state."""
+    endpoint.answers.put(pool.jwks_document())
+    keys = PoolKeys(place, clock, lambda _: pytest.fail("nobody needs to ask"))
+    waiting = pending(keys)
+    make(spread=lambda: 0.5).watch(keys)
+    ended = observer.next()
+
+    assert endpoint.begun.get_nowait() == place.jwks
+    assert (ended.keys, ended.outcome, ended.detail) == (keys, "ok", "")
+    assert (ended.state.fetched_at, ended.state.due) == (1_000.0, 1_000.0 + 300.0 * 1.05)
+    assert waiting.done()
+    assert keys.find(pool.id_key.kid).kid == pool.id_key.kid
+
+
+def test_skipped_keys_are_told(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """A good fetch says why some of its keys are not used."""
+    endpoint.answers.put(pool.jwks_document().replace(b'{"keys":[', b'{"keys":[{},{"kid":"x"},'))
+    watched(make(), place, clock)
+
+    assert observer.next()[2:] == ("ok", "an entry without a `kid`; kid 'x' is not for RS256 signatures")
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "detail"),
+    [
+        pytest.param(FetchError("timeout", "no answer"), "timeout", "no answer", id="the fetch fails"),
+        pytest.param(b"<html>", "content", "the document is no JSON with unique members", id="the document is none"),
+        pytest.param(ZeroDivisionError("oops"), "bug", "ZeroDivisionError('oops')", id="a bug"),
+        pytest.param(TimeoutError(), "bug", "TimeoutError()", id="a foreign exception"),
+    ],
+)
+def test_failures_are_told_and_tried_again(
+    *,
+    answer: bytes | Exception,
+    outcome: str,
+    detail: str,
+    make: Make,
+    pool: UserPool,
+    place: Place,
+    clock: ManualClock,
+    endpoint: Endpoint,
+    observer: Observer,
+) -> None:
+    """Whatever goes wrong is told in a word and a sentence, wakes those who wait, and does not end the fetching."""
+    refresher = make(spread=lambda: -1.0)
+    keys = PoolKeys(place, clock, refresher.ask)
+    waiting = pending(keys)
+    endpoint.answers.put(answer)
+    refresher.watch(keys)
+    ended = observer.next()
+
+    assert ended[2:] == (outcome, detail)
+    assert (ended.state.failures, ended.state.due) == (1, 1_000.9)
+    assert waiting.done()
+
+    endpoint.answers.put(pool.jwks_document())
+    refresher.ask(keys)
+    assert observer.next().outcome == "ok"
+    assert keys.state.failures == 0
+
+
+def test_a_bug_of_the_observer_does_not_end_the_fetching(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever watches may fail: it is logged, and keys stay fresh."""
+
+    class Broken(Observer):
+        def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
+            super().fetch_ended(keys, outcome, detail)
+            raise ZeroDivisionError
+
+    observer = Broken()
+    refresher = make(observer=observer)
+    keys = PoolKeys(place, clock, refresher.ask)
+    for answer, outcome in ((FetchError("timeout", ""), "timeout"), (pool.jwks_document(), "ok"), (b"", "content")):
+        endpoint.answers.put(answer)
+        if outcome == "timeout":
+            refresher.watch(keys)
+        else:
+            refresher.ask(keys)
+        assert observer.next().outcome == outcome
+    refresher.close()
+
+    told = [(record.levelno, record.getMessage().split("\n")[0]) for record in caplog.records]
+    assert told == [(logging.ERROR, "bug: whoever watches key fetches failed")] * 3
+
+
+def test_keys_are_fetched_again_when_they_are_due(make: Make, pool: UserPool, place: Place, endpoint: Endpoint, observer: Observer) -> None:
+    """Nobody has to ask: with a clock on which five minutes pass at each look, one fetch follows the other."""
+    clock = ManualClock(0.0)
+
+    def hurried() -> float:
+        clock.advance(301.0)
+        return clock.now
+
+    for _ in range(3):
+        endpoint.answers.put(pool.jwks_document())
+    watched(make(clock=hurried), place, hurried)
+
+    assert [observer.next().outcome for _ in range(3)] == ["ok"] * 3
+
+
+def test_an_unseen_kid_is_fetched_for(
+    make: Make, rotating: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """A check that meets a new key after a rotation waits for one fetch, and finds it."""
+    endpoint.answers.put(rotating.jwks_document())
+    keys = watched(make(), place, clock)
+    observer.next()
+    rotating.rotate()
+    endpoint.answers.put(rotating.jwks_document())
+    waiting = pending(keys, rotating.id_key.kid)
+
+    assert waiting.result(PATIENCE) is None
+    assert keys.find(rotating.id_key.kid).kid == rotating.id_key.kid
+
+
+def test_asking_during_a_fetch_joins_it(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """A check that asks while a fetch is under way waits for that one; no second one follows."""
+    refresher = make()
+    endpoint.answers.put(pool.jwks_document())
+    keys = watched(refresher, place, clock)
+    observer.next()
+    clock.advance(10.0)
+    endpoint.hold = True
+    refresher.ask(keys)  # as when a refresh is due: nobody waits
+    gate = endpoint.held.get(timeout=PATIENCE)
+    waiting = pending(keys)
+    endpoint.answers.put(pool.jwks_document())
+    refresher._loop.call_soon_threadsafe(gate.set)
+
+    assert waiting.result(PATIENCE) is None
+    assert observer.next().outcome == "ok"
+    let_run(refresher)
+    assert [endpoint.begun.get_nowait() for _ in range(2)] == [place.jwks] * 2
+    assert endpoint.begun.empty()
+
+
+def test_unwatched_keys_are_left_alone(make: Make, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer) -> None:
+    """A fetch under way is given up, those who wait are woken, and later questions are answered without a fetch."""
+    refresher = make()
+    endpoint.hold = True
+    keys = watched(refresher, place, clock)
+    endpoint.held.get(timeout=PATIENCE)
+    waiting = pending(keys)
+    refresher.unwatch(keys)
+
+    assert waiting.result(PATIENCE) is None
+    assert endpoint.ended.acquire(timeout=PATIENCE)
+    assert pending(keys).result(PATIENCE) is None
+    let_run(refresher)
+    assert endpoint.begun.get_nowait() == place.jwks
+    assert endpoint.begun.empty()
+    assert observer.told.empty()
+
+
+def test_keys_that_are_unwatched_at_once_are_never_fetched(make: Make, place: Place, clock: ManualClock, endpoint: Endpoint) -> None:
+    """A reload may take back what the one before it asked for."""
+    refresher = make()
+    keys = PoolKeys(place, clock, refresher.ask)
+    ready = threading.Event()
+    refresher._loop.call_soon_threadsafe(ready.wait)
+    refresher.watch(keys)
+    refresher.unwatch(keys)
+    ready.set()
+
+    assert pending(keys).result(PATIENCE) is None
+    refresher.close()
+    assert endpoint.begun.empty()
+
+
+def test_closing_ends_every_fetch(make: Make, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer) -> None:
+    """When close returns, fetches under way have been cut off, those who waited are awake, and the thread is gone."""
+    refresher = make()
+    endpoint.hold = True
+    keys = watched(refresher, place, clock)
+    endpoint.held.get(timeout=PATIENCE)
+    waiting = pending(keys)
+    refresher.close()
+
+    assert waiting.done()
+    assert endpoint.ended.acquire(blocking=False)
+    assert not refresher._thread.is_alive()
+    assert observer.told.empty()
+
+
+def test_fetches_at_once_are_bounded(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """With many pools no more than 32 fetches run at once, and every pool gets its turn."""
+    refresher = make()
+    endpoint.hold = True
+    assert CONCURRENT_FETCHES == 32
+    pools = CONCURRENT_FETCHES + 3
+    for number in range(pools):
+        endpoint.answers.put(pool.jwks_document())
+        watched(refresher, place.__class__(id=str(number), issuer="", jwks=str(number)), clock)
+    gates = [endpoint.held.get(timeout=PATIENCE) for _ in range(CONCURRENT_FETCHES)]
+    let_run(refresher)
+
+    assert endpoint.held.empty()
+    refresher._loop.call_soon_threadsafe(gates[0].set)
+    gates[0] = endpoint.held.get(timeout=PATIENCE)
+    let_run(refresher)
+    assert endpoint.held.empty()
+    endpoint.hold = False
+    for gate in gates:
+        refresher._loop.call_soon_threadsafe(gate.set)
+    assert {observer.next().keys.pool.id for _ in range(pools)} == {str(number) for number in range(pools)}

@@ -1,0 +1,269 @@
+"""The store gives checks a snapshot, and one shared fetch for all who wait."""
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from authz_server.core.authorizers import KeysPending
+from authz_server.core.decisions import Denied, Reason
+from authz_server.core.tokens import Key
+from authz_server.core.user_pools import UserPool as Place
+from authz_server.keys.jwks import KeySet, parse
+from authz_server.keys.life_cycle import PoolState, failed, fetched
+from authz_server.keys.store import KeyStore, PoolKeys
+from authz_server.testing import ManualClock, UserPool
+
+
+class Recorder:
+    """A refresher that fetches nothing and writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, PoolKeys]] = []
+
+    def watch(self, keys: PoolKeys) -> None:
+        """Take note."""
+        self.told.append(("watch", keys))
+
+    def unwatch(self, keys: PoolKeys) -> None:
+        """Take note."""
+        self.told.append(("unwatch", keys))
+
+    def ask(self, keys: PoolKeys) -> None:
+        """Take note."""
+        self.told.append(("ask", keys))
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still."""
+    return ManualClock(1_000.0)
+
+
+@pytest.fixture
+def refresher() -> Recorder:
+    """A refresher that does nothing."""
+    return Recorder()
+
+
+@pytest.fixture
+def keys(place: Place, clock: ManualClock, refresher: Recorder) -> PoolKeys:
+    """The keys of a pool whose first fetch is under way."""
+    return PoolKeys(place, clock, refresher.ask)
+
+
+@pytest.fixture
+def good(pool: UserPool) -> KeySet:
+    """What a good fetch brings."""
+    return parse(pool.jwks_document())
+
+
+def pending(keys: PoolKeys, kid: str = "unseen") -> Future[None]:
+    """Ask for a key that is being fetched."""
+    with pytest.raises(KeysPending) as caught:
+        keys.find(kid)
+    return caught.value.fetch
+
+
+def refused(keys: PoolKeys, kid: str = "unseen") -> Reason:
+    """Ask for a key that there is not."""
+    with pytest.raises(Denied) as caught:
+        keys.find(kid)
+    return caught.value.reason
+
+
+def settle(keys: PoolKeys, good: KeySet, clock: ManualClock) -> None:
+    """Let the first fetch end well, and ten seconds pass."""
+    keys.put(fetched(keys.state, good, clock.now, 0.0))
+    clock.advance(10.0)
+
+
+def test_checks_join_the_first_fetch(keys: PoolKeys, good: KeySet, pool: UserPool, clock: ManualClock, refresher: Recorder) -> None:
+    """Until the first fetch has ended every check waits for it, and nobody asks for another one."""
+    first = pending(keys)
+
+    assert pending(keys, pool.id_key.kid) is first
+    assert not first.done()
+    keys.put(fetched(keys.state, good, clock.now, 0.0))
+    assert first.done()
+    assert first.result(timeout=0) is None
+    assert keys.find(pool.id_key.kid) == good.keys[pool.id_key.kid]
+    assert refresher.told == []
+
+
+def test_a_failed_fetch_wakes_those_who_wait(keys: PoolKeys, clock: ManualClock) -> None:
+    """They then learn that nothing can be said."""
+    first = pending(keys)
+    keys.put(failed(keys.state, clock.now, 0.0))
+
+    assert first.done()
+    assert refused(keys) is Reason.KEYS_UNAVAILABLE
+
+
+def test_an_unseen_kid_asks_for_one_shared_fetch(keys: PoolKeys, good: KeySet, clock: ManualClock, refresher: Recorder) -> None:
+    """The first check asks, the others join; after the fetch the kid is unknown, or found."""
+    settle(keys, good, clock)
+    fetch = pending(keys)
+
+    assert pending(keys, "another") is fetch
+    assert refresher.told == [("ask", keys)]
+    keys.put(fetched(keys.state, KeySet(keys={"another": Key("another", good.keys[next(iter(good.keys))].rsa)}), clock.now, 0.0))
+    assert fetch.done()
+    assert refused(keys) is Reason.KEY_UNKNOWN
+    assert keys.find("another").kid == "another"
+    assert refresher.told == [("ask", keys)]
+
+
+def test_known_kids_do_not_wait(keys: PoolKeys, good: KeySet, pool: UserPool, clock: ManualClock) -> None:
+    """While a fetch for an unseen kid is under way, tokens with known kids are verified as ever."""
+    settle(keys, good, clock)
+    fetch = pending(keys)
+
+    assert keys.find(pool.access_key.kid).kid == pool.access_key.kid
+    assert not fetch.done()
+
+
+def test_a_check_that_comes_late_does_not_ask_again(place: Place, good: KeySet, refresher: Recorder) -> None:
+    """A fetch that ends between a check's look and its question answers the question: the check looks again at once."""
+    clock = ManualClock(1_000.0)
+    arrival = []
+
+    def ticking() -> float:
+        """Tell the time; a fetch may end at this very moment."""
+        while arrival:
+            keys.put(arrival.pop())
+        return clock.now
+
+    keys = PoolKeys(place, ticking, refresher.ask)
+    settle(keys, good, clock)
+    arrival.append(fetched(keys.state, good, clock.now, 0.0))
+    fetch = pending(keys)
+
+    assert fetch.done()
+    assert refused(keys) is Reason.KEY_UNKNOWN
+    assert refresher.told == []
+
+
+def test_nobody_can_cancel_a_shared_fetch(keys: PoolKeys, good: KeySet, clock: ManualClock) -> None:
+    """A check that gives up leaves the fetch to the others, and to the refresher."""
+    first = pending(keys)
+
+    assert not first.cancel()
+    settle(keys, good, clock)
+    second = pending(keys)
+    assert not second.cancel()
+    settle(keys, good, clock)
+    assert [fetch.result(timeout=0) for fetch in (first, second)] == [None, None]
+
+
+def test_release_wakes_without_a_fetch(keys: PoolKeys) -> None:
+    """Keys that nobody refreshes any more keep nobody waiting, and stay what they were."""
+    state = keys.state
+    first = pending(keys)
+    keys.release()
+
+    assert first.done()
+    assert keys.state is state
+    keys.release()
+    assert keys.state is state
+
+
+def test_many_threads_share_one_fetch(keys: PoolKeys, good: KeySet, clock: ManualClock, refresher: Recorder) -> None:
+    """However many checks ask at once, one fetch is asked for and all of them wait for it."""
+    settle(keys, good, clock)
+    together = threading.Barrier(16)
+
+    def check(number: int) -> Future[None]:
+        together.wait(timeout=10)
+        return pending(keys, f"unseen {number}")
+
+    with ThreadPoolExecutor(16) as threads:
+        fetches = set(threads.map(check, range(16)))
+
+    assert len(fetches) == 1
+    assert refresher.told == [("ask", keys)]
+
+
+def test_the_store_holds_one_object_per_pool(place: Place, clock: ManualClock, refresher: Recorder) -> None:
+    """The same pool has the same keys, also in the next generation, and is watched once."""
+    store = KeyStore(clock, refresher)
+    keys = store.keys(place)
+
+    assert store.keys(replace(place)) is keys
+    assert keys.pool == place
+    assert refresher.told == [("watch", keys)]
+    assert store.all() == (keys,)
+
+
+def test_an_unseen_kid_asks_the_stores_refresher(place: Place, good: KeySet, clock: ManualClock, refresher: Recorder) -> None:
+    """Keys of the store know whom to ask, and what time it is."""
+    keys = KeyStore(clock, refresher).keys(place)
+    assert keys.state == PoolState(due=1_000.0)
+    settle(keys, good, clock)
+    pending(keys)
+
+    assert refresher.told == [("watch", keys), ("ask", keys)]
+
+
+@pytest.mark.parametrize("change", [{"id": "other"}, {"issuer": "other"}, {"jwks": "other"}], ids=lambda change: next(iter(change)))
+def test_keys_are_bound_to_pool_issuer_and_place(change: dict[str, str], place: Place, clock: ManualClock, refresher: Recorder) -> None:
+    """Keys from another place, or for another pool or issuer, are never reused."""
+    store = KeyStore(clock, refresher)
+
+    assert store.keys(replace(place, **change)) is not store.keys(place)
+    assert len(store.all()) == 2
+
+
+def test_pools_that_left_the_configuration_are_forgotten(place: Place, clock: ManualClock, refresher: Recorder) -> None:
+    """What the new generation does not name is unwatched, and would begin anew if it came back."""
+    store = KeyStore(clock, refresher)
+    gone, kept = store.keys(place), store.keys(replace(place, id="kept"))
+    store.keep((kept.pool, replace(place, id="never held")))
+
+    assert store.all() == (kept,)
+    assert refresher.told[2:] == [("unwatch", gone)]
+    assert store.keys(place) is not gone
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "attempted", "answerable"),
+    [
+        pytest.param([], True, True, id="no pools"),
+        pytest.param(["under way"], False, False, id="first fetch under way"),
+        pytest.param(["good"], True, True, id="good"),
+        pytest.param(["bad"], True, False, id="bad"),
+        pytest.param(["good", "under way"], False, True, id="one under way"),
+        pytest.param(["good", "bad"], True, True, id="a dead pool does not make the others unready"),
+        pytest.param(["bad", "bad"], True, False, id="all dead"),
+        pytest.param(["stale", "bad"], True, False, id="stale counts as dead"),
+        pytest.param(["stale", "good"], True, True, id="one stale"),
+    ],
+)
+def test_readiness_follows_the_keys(
+    outcomes: list[str], *, attempted: bool, answerable: bool, place: Place, good: KeySet, clock: ManualClock, refresher: Recorder
+) -> None:
+    """Each pool counts as tried after its first fetch, good or bad; checks can be answered unless every pool lacks keys."""
+    store = KeyStore(clock, refresher)
+    for number, outcome in enumerate(outcomes):
+        keys = store.keys(replace(place, id=f"pool {number}"))
+        if outcome == "bad":
+            keys.put(failed(keys.state, clock.now, 0.0))
+        elif outcome != "under way":
+            keys.put(fetched(keys.state, good, clock.now - (86_401.0 if outcome == "stale" else 0.0), 0.0))
+
+    assert store.attempted() is attempted
+    assert store.answerable() is answerable
+
+
+def test_a_key_is_held_while_it_is_in_the_set(keys: PoolKeys, pool: UserPool, clock: ManualClock) -> None:
+    """A fetch that brings the same key keeps the very object, one that brings another does not, and no key is held for more than a day."""
+    assert not keys.holds(Key("kid", pool.id_key.public))
+    keys.put(fetched(keys.state, parse(pool.jwks_document()), clock(), 0.0))
+    key = keys.find(pool.id_key.kid)
+    keys.put(fetched(keys.state, parse(pool.jwks_document()), clock(), 0.0))
+    assert keys.holds(key)
+    assert not keys.holds(Key(key.kid, pool.access_key.public))
+    clock.advance(86_401)
+
+    assert not keys.holds(key)
