@@ -1,9 +1,12 @@
 """Options that several commands share, and how values are read."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
+
+from authz_server.server import cpus
 
 config = click.option(
     "--config",
@@ -13,6 +16,19 @@ config = click.option(
     show_envvar=True,
     help="The configuration file (YAML).",
 )
+
+
+def worker_count(_: click.Context, __: click.Parameter, value: str) -> int:
+    """Read a number from 1, or count the CPUs that this container may use.
+
+    Raises:
+        click.BadParameter: for anything else.
+    """
+    if value == "auto":
+        return cpus.usable(len(os.sched_getaffinity(0)), Path("/"))
+    if not value.isdecimal() or int(value) == 0:
+        raise click.BadParameter(f"{value!r}: expected a number from 1, or auto")
+    return int(value)
 
 
 def listen_address(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,18 +1,24 @@
 """`authz-server serve`: answer checks."""
 
+import os
 import sys
 from pathlib import Path
-from typing import Literal
+from socket import socket
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
 from authz_server.cli import options
-from authz_server.config import ConfigurationError
 from authz_server.observe import logs
 from authz_server.observe.decision_log import Line, as_json, as_text
-from authz_server.server.serve import Settings, Transport
-from authz_server.server.serve import serve as run
+from authz_server.server.supervisor import Supervision, WorkerError, supervise
+from authz_server.server.workers import endpoint
 from authz_server.transport.door import ListenError
+
+if TYPE_CHECKING:
+    from authz_server.server.serve import Settings, Transport
+
+END_SECONDS: Final = 5.0  # beyond drain and grace, for the rest of a worker's end
 
 LogFormat = Literal["auto", "json", "text", "off"]
 
@@ -46,6 +52,25 @@ LogFormat = Literal["auto", "json", "text", "off"]
     help="grpcio is the proven one; asyncio costs a tenth of the CPU and needs the extra [fast].",
 )
 @click.option(
+    "--pin-cpu/--no-pin-cpu",
+    default=True,
+    show_default=True,
+    envvar="AUTHZ_PIN_CPU",
+    show_envvar=True,
+    help="Keep the threads of the grpcio transport to one CPU; on several, a check costs half as much again.",
+)
+@click.option(
+    "--workers",
+    default="1",
+    show_default=True,
+    callback=options.worker_count,
+    envvar="AUTHZ_WORKERS",
+    show_envvar=True,
+    metavar="N|auto",
+    help="Processes, each with its own endpoint: worker n, from 0, listens on port + n or path.n. auto: the CPUs of this container.",
+)
+@click.option("--worker", type=click.IntRange(0), hidden=True)  # which one this is; only a supervisor says so
+@click.option(
     "--decision-log",
     type=click.Choice(["auto", "json", "text", "off"]),
     default="auto",
@@ -53,6 +78,15 @@ LogFormat = Literal["auto", "json", "text", "off"]
     envvar="AUTHZ_DECISION_LOG",
     show_envvar=True,
     help="One line per check on standard output; auto is text on a terminal and JSON elsewhere.",
+)
+@click.option(
+    "--cache-mib",
+    type=click.IntRange(0, 65_536),
+    default=64,
+    show_default=True,
+    envvar="AUTHZ_CACHE_MIB",
+    show_envvar=True,
+    help="Memory for decisions about tokens, which are repeated for authorizer_result_ttl_in_seconds. 0 decides each check anew.",
 )
 @click.option(
     "--drain-seconds",
@@ -72,29 +106,70 @@ LogFormat = Literal["auto", "json", "text", "off"]
     show_envvar=True,
     help="After that: how long calls in flight may take to finish.",
 )
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     config: Path,
     listen: tuple[str, ...],
     admin: tuple[str, int] | None,
-    transport: Transport,
+    transport: "Transport",
+    pin_cpu: bool,  # noqa: FBT001 - a flag
+    workers: int,
+    worker: int | None,
     decision_log: LogFormat,
+    cache_mib: int,
     drain_seconds: float,
     grace_seconds: float,
 ) -> None:
     """Answer checks until SIGTERM; SIGHUP and a change of the file load the configuration again."""
-    logs.configure(sys.stderr, json_lines=not sys.stderr.isatty())
+    logs.configure(sys.stderr, json_lines=not sys.stderr.isatty(), worker=worker)
+    if worker is None and workers > 1:
+        _supervise(workers, listen, admin, drain_seconds + grace_seconds + END_SECONDS)
+        return
+    from authz_server.server.serve import Settings  # noqa: PLC0415 - brings parts that a supervisor does not need
+
     settings = Settings(
         config=config,
-        listen=listen,
-        admin=admin,
+        listen=listen if worker is None else tuple(endpoint(address, worker) for address in listen),
+        admin=admin if worker is None else None,
+        supervisor=None if worker is None else _link(),
         transport=transport,
+        cpu=(os.getpid() if worker is None else worker) if pin_cpu else None,
+        cache_bytes=cache_mib * 1_048_576,
         drain_seconds=drain_seconds,
         grace_seconds=grace_seconds,
     )
+    _serve(settings, _line(decision_log))
+
+
+def _serve(settings: "Settings", line: Line | None) -> None:
+    """Answer checks in this process."""
+    from authz_server.config import ConfigurationError  # noqa: PLC0415 - as above
+    from authz_server.server.serve import serve as run  # noqa: PLC0415 - as above
+
     try:
-        run(settings, sys.stdout, _line(decision_log))
+        run(settings, sys.stdout, line)
     except (ConfigurationError, ListenError) as error:
         options.fail(error)
+
+
+def _supervise(workers: int, listen: tuple[str, ...], admin: tuple[str, int] | None, end_seconds: float) -> None:
+    """Answer checks in several processes, each started by this very command."""
+    try:
+        for address in listen:
+            endpoint(address, workers - 1)
+    except ValueError as error:
+        raise click.UsageError(f"--workers {workers} --listen {error}") from error
+    try:
+        supervise(Supervision(workers=workers, command=(sys.executable, *sys.orig_argv[1:]), admin=admin, end_seconds=end_seconds))
+    except (ListenError, WorkerError) as error:
+        options.fail(error)
+
+
+def _link() -> socket:
+    """Take up the link to the supervisor, which is standard input."""
+    try:
+        return socket(fileno=sys.stdin.fileno())
+    except OSError as error:
+        raise click.UsageError("--worker is for --workers alone to say") from error
 
 
 def _line(chosen: LogFormat) -> Line | None:

@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 from authz_server.cli import options
-from authz_server.config import ConfigurationError, load
 
 
 @click.command()
 @options.config
 def validate(config: Path) -> None:
     """Check a configuration and list every mistake as file:line:column."""
+    from authz_server.config import ConfigurationError, load  # noqa: PLC0415 - brings parts that other commands do not need
+
     try:
         load(config, os.environ)
     except ConfigurationError as error:

@@ -1,12 +1,13 @@
 """Put the parts together and run until a signal ends it."""
 
+import gc
 import logging
 import os
 import random
-import signal
+import socket
 import time
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -14,23 +15,25 @@ from typing import Final, Literal, TextIO
 from uuid import uuid4
 
 from authz_server import __version__
-from authz_server.core.gateway import Gateway
-from authz_server.core.hosts import Hosts
+from authz_server.core.verdicts import Verdicts
 from authz_server.keys.fetch import Fetcher
 from authz_server.keys.refresher import KeyRefresher
 from authz_server.keys.store import KeyStore, PoolKeys
 from authz_server.observe.decision_log import DecisionLog, Line
-from authz_server.observe.metrics import KeySetSample, Metrics
+from authz_server.observe.metrics import KeySetSample, Metrics, VerdictsSample
 from authz_server.server.admin import Admin
 from authz_server.server.check import Check
+from authz_server.server.cpus import pinned
 from authz_server.server.generations import Generations
+from authz_server.server.link import NOT_READY, READY, attach
+from authz_server.server.loader import parts
 from authz_server.server.readiness import Readiness
+from authz_server.server.signals import Event, on_signals
 from authz_server.server.watch import FileWatch
 from authz_server.transport.door import Door, ListenError
 
 _logger: Final = logging.getLogger(__name__)
 
-Event = Literal["reload", "drain", "stop"]
 Transport = Literal["grpcio", "asyncio"]
 
 
@@ -43,16 +46,22 @@ class Settings:
         listen: addresses of the gRPC port, `host:port` or `unix:///path`.
         admin: host and port of the admin port, or None.
         transport: which door.
+        cpu: place of the CPU that the threads of the grpcio door keep to, or None for any.
+        cache_bytes: memory for verdicts about good tokens; 0 decides each check anew.
         drain_seconds: between "not serving" and the end of new calls, for proxies to notice.
         grace_seconds: for calls in flight to finish.
+        supervisor: the link to it, when this server is one of several workers.
     """
 
     config: Path
     listen: tuple[str, ...]
     admin: tuple[str, int] | None
     transport: Transport
+    cpu: int | None
+    cache_bytes: int
     drain_seconds: float
     grace_seconds: float
+    supervisor: socket.socket | None = None
 
 
 class KeyObserver:
@@ -104,22 +113,24 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         if log:
             stack.callback(log.close)
         check = Check(
-            Gateway(apis={}, hosts=Hosts(())),
+            settings.cache_bytes,
             now=time.time,
             timer=time.perf_counter,
             new_id=lambda: str(uuid4()),
             metrics=metrics,
             log=log,
         )
+        metrics.show_verdicts(lambda: [_size("allow", check.running.allowed), _size("deny", check.running.denied)])
         generations = Generations(
             settings.config,
-            os.environ,
+            lambda: parts(settings.config, os.environ),
             store=store,
             swap=check.swap,
             outcome=lambda number, good: metrics.reloaded(number, time.time(), good=good),
         )
         generations.load()
-        door = _door(settings.transport, check)
+        with _threads_of_door(settings):
+            door = _door(settings.transport, check)
         readiness = Readiness(store, lambda ready: _tell(door, ready=ready))
         observer.changed = readiness.update
         readiness.update()
@@ -129,10 +140,14 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
             _logger.info("admin port on %s:%d", settings.admin[0], admin.port)
         for address in settings.listen:
             door.listen(address)
-        _on_signals(events)
+        on_signals(events.put)
         stack.callback(FileWatch(settings.config, lambda: events.put("reload")).close)
-        door.start()
+        with _threads_of_door(settings):
+            door.start()
+        gc.freeze()  # what lives as long as the process need not be searched for garbage
         _logger.info("authz-server %s listens on %s", __version__, ", ".join(settings.listen))
+        if settings.supervisor is not None:
+            _attach(settings.supervisor, events, readiness, metrics)
         if _until_end(events, generations) == "drain":
             readiness.drain()
             _logger.info("draining: not serving for %g s, then finishing what is in flight", settings.drain_seconds)
@@ -154,9 +169,18 @@ def _door(transport: Transport, check: Check) -> Door:
     return EventLoopDoor(check)
 
 
+def _threads_of_door(settings: Settings) -> AbstractContextManager[None]:
+    """Keep the threads that grpcio starts to one CPU; the other door has a single one."""
+    return nullcontext() if settings.cpu is None or settings.transport != "grpcio" else pinned(settings.cpu)
+
+
 def _tell(door: Door, *, ready: bool) -> None:
     _logger.info("ready" if ready else "not ready")
     door.serving(ready=ready)
+
+
+def _size(decision: str, verdicts: Verdicts) -> VerdictsSample:
+    return VerdictsSample(decision, len(verdicts), verdicts.size, verdicts.evictions)
 
 
 def _samples(pools: Iterable[PoolKeys]) -> Iterable[KeySetSample]:
@@ -169,11 +193,17 @@ def _samples(pools: Iterable[PoolKeys]) -> Iterable[KeySetSample]:
             yield KeySetSample(keys.pool.id, now - state.fetched_at, len(state.key_set.keys))
 
 
-def _on_signals(events: SimpleQueue[Event]) -> None:
-    """Turn signals into events; SIGTERM drains, SIGINT (a person at a terminal) stops at once."""
-    signal.signal(signal.SIGHUP, lambda *_: events.put("reload"))
-    signal.signal(signal.SIGTERM, lambda *_: events.put("drain"))
-    signal.signal(signal.SIGINT, lambda *_: events.put("stop"))
+def _attach(supervisor: socket.socket, events: SimpleQueue[Event], readiness: Readiness, metrics: Metrics) -> None:
+    """Answer the supervisor, and drain when it is gone: a worker left alone would hold its port against the next start."""
+    attach(
+        supervisor,
+        {
+            "ready": lambda: READY if readiness.ready else NOT_READY,
+            "metrics": metrics.text,
+            "reload": lambda: events.put("reload"),
+        },
+        gone=lambda: events.put("drain"),
+    )
 
 
 def _until_end(events: SimpleQueue[Event], generations: Generations) -> Event:
@@ -184,11 +214,11 @@ def _until_end(events: SimpleQueue[Event], generations: Generations) -> Event:
 
 
 def _pause(events: SimpleQueue[Event], seconds: float) -> None:
-    """Wait, unless a second signal says not to; a reload no longer matters."""
+    """Wait, unless SIGINT says not to; a reload no longer matters, and SIGTERM may come to a worker from two sides."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         try:
-            if events.get(timeout=left) != "reload":
+            if events.get(timeout=left) == "stop":
                 return
         except Empty:
             return

@@ -3,8 +3,29 @@
 from concurrent.futures import Future
 from typing import Final, Protocol
 
+EXPECTED_TIMEOUT: Final = "x-envoy-expected-rq-timeout-ms"
 MAX_WAIT_SECONDS: Final = 1.0  # for keys that are being fetched
 MARGIN_SECONDS: Final = 0.02  # left of a caller's deadline for the answer to travel
+
+
+def patience(deadline: float | None, expected: str | bytes | None) -> float:
+    """Say how long a check may wait for keys, so that our own answer arrives before the caller gives up.
+
+    Args:
+        deadline: seconds that the call has left, or None.
+        expected: milliseconds that Envoy gives this try, as it says in `x-envoy-expected-rq-timeout-ms`, or None.
+
+    Returns:
+        Seconds, one at most.
+
+    Source: Envoy sends its whole timeout as `grpc-timeout` and the shorter one of each try in that header.
+    """
+    budgets = [MAX_WAIT_SECONDS]
+    if deadline is not None:
+        budgets.append(deadline - MARGIN_SECONDS)
+    if expected is not None and expected.isdigit():
+        budgets.append(int(expected) / 1000 - MARGIN_SECONDS)
+    return max(0.0, min(budgets))
 
 
 class Wait(Protocol):

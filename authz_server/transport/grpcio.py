@@ -9,7 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from authz_server.envoy import stubs
-from authz_server.transport.door import MARGIN_SECONDS, MAX_WAIT_SECONDS, Check, ListenError
+from authz_server.transport.door import EXPECTED_TIMEOUT, Check, ListenError, patience
 from authz_server.transport.grpc import MAX_MESSAGE_SIZE
 from authz_server.transport.sockets import free_path
 
@@ -81,14 +81,10 @@ class GrpcioDoor:
         if not self._waiting.acquire(blocking=False):
             return answer.refuse()
         try:
-            answer.fetch.result(_patience(context.time_remaining()))
+            expected = dict(context.invocation_metadata()).get(EXPECTED_TIMEOUT)
+            answer.fetch.result(patience(context.time_remaining(), expected))
         except TimeoutError:
             return answer.refuse()
         finally:
             self._waiting.release()
         return answer.resume()
-
-
-def _patience(remaining: float | None) -> float:
-    """How long a check may wait: a second, and never past the caller's deadline."""
-    return MAX_WAIT_SECONDS if remaining is None else max(0.0, min(MAX_WAIT_SECONDS, remaining - MARGIN_SECONDS))

@@ -37,13 +37,20 @@ def cognito(pool) -> Iterator[LocalCognito]:
         yield served
 
 
+@pytest.fixture(scope="module", params=["grpcio", "asyncio"])
+def transport(request) -> str:
+    """Every promise holds behind both doors."""
+    return request.param
+
+
 @pytest.fixture
-def start_server(tmp_path, pool, cognito) -> Iterator[Callable[..., Server]]:
+def start_server(tmp_path, pool, cognito, transport) -> Iterator[Callable[..., Server]]:
     """Start servers of this package that end with the test."""
     with ExitStack() as running:
 
         def start(*arguments: str, configuration: str = CONFIGURATION, **environment: str) -> Server:
-            server = Server.start(tmp_path, pool, cognito, *arguments, configuration=configuration, environment=environment)
+            flags = ("--transport", transport, *arguments)
+            server = Server.start(tmp_path, pool, cognito, *flags, configuration=configuration, environment=environment)
             running.callback(server.process.stop)
             return server
 
@@ -51,9 +58,9 @@ def start_server(tmp_path, pool, cognito) -> Iterator[Callable[..., Server]]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory, pool, cognito) -> Iterator[Server]:
+def server(tmp_path_factory, pool, cognito, transport) -> Iterator[Server]:
     """One server for all tests of a module that do not change it."""
-    started = Server.start(tmp_path_factory.mktemp("server"), pool, cognito)
+    started = Server.start(tmp_path_factory.mktemp("server"), pool, cognito, "--transport", transport)
     yield started
     started.process.stop()
 

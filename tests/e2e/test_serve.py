@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from authz_server.demo.process import authz_server, free_port
 from authz_server.testing import Fault, LocalCognito, UserPool
-from tests.e2e.stack import CONFIGURATION, ask, configured
+from tests.e2e.stack import CONFIGURATION, Server, ask, configured
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 AUTHORIZATION = "envoy.service.auth.v3.Authorization"
@@ -49,9 +49,10 @@ def test_health_is_serving_once_keys_were_fetched(server, service):
     assert health(server.port, service) == SERVING
 
 
-def test_reflection_shows_the_services(server):
-    """A client without our protos can list and describe what the port serves."""
-    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+def test_reflection_shows_the_services(tmp_path, pool, cognito):
+    """A client without our protos can list and describe what the port serves; the grpcio door alone does this."""
+    server = Server.start(tmp_path, pool, cognito)
+    with server.process, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
 
         assert {AUTHORIZATION, "grpc.health.v1.Health"} <= set(database.get_services())
@@ -100,7 +101,8 @@ def test_the_decision_log_has_one_line_per_check_and_no_secret(start_server, poo
     token = pool.id_token()
     request_id = "6f1c2a34-0b7d-4d53-9a50-0d6c7e8f9a01"
     server.check("GET", "/prod/pets?secret=1", {"authorization": token, "x-request-id": request_id})
-    server.check("GET", "/prod/pets", {"authorization": token[:-8]})
+    foreign = f"{token.rpartition('.')[0]}.{pool.id_token(exp=1).rpartition('.')[2]}"
+    server.check("GET", "/prod/pets", {"authorization": foreign})
     until(lambda: server.log().count('"decision"') == 2)
 
     allowed, denied = (json.loads(line) for line in server.log().splitlines() if '"decision"' in line)
@@ -189,9 +191,9 @@ def test_a_bad_configuration_does_not_start(tmp_path):
     assert "routes" in ended.stderr
 
 
-def test_a_taken_port_ends_the_start_with_its_name(server):
+def test_a_taken_port_ends_the_start_with_its_name(server, transport):
     """Two servers never share a port in silence."""
-    ended = run("serve", "--config", str(server.config), "--listen", f"127.0.0.1:{server.port}")
+    ended = run("serve", "--config", str(server.config), "--listen", f"127.0.0.1:{server.port}", "--transport", transport)
 
     assert ended.returncode == 1
     assert f"127.0.0.1:{server.port}" in ended.stderr
@@ -204,26 +206,28 @@ def test_a_usage_error_is_status_2():
     assert run("serve", "--config", "x", "--nope").returncode == 2
 
 
-def test_flags_come_from_the_environment_too(tmp_path, pool, cognito):
+def test_flags_come_from_the_environment_too(tmp_path, pool, cognito, transport):
     """AUTHZ_CONFIG and AUTHZ_LISTEN stand for --config and --listen."""
     config, socket_path = tmp_path / "authz.yaml", tmp_path / "authz.sock"
     config.write_text(configured(CONFIGURATION, pool, cognito))
     environment = {"AUTHZ_CONFIG": str(config), "AUTHZ_LISTEN": f"unix://{socket_path}", "AUTHZ_DRAIN_SECONDS": "0"}
+    environment["AUTHZ_TRANSPORT"] = transport
     with authz_server("serve", log=tmp_path / "log", environment=environment) as process:
         process.wait_until(socket_path.exists)
 
         assert ask(f"unix:{socket_path}", "GET", "/prod/status").status.code == 0
 
 
-def test_a_unix_socket_that_is_in_use_is_not_taken_over(tmp_path, pool, cognito):
+def test_a_unix_socket_that_is_in_use_is_not_taken_over(tmp_path, pool, cognito, transport):
     """A second server on one path is refused, and a stale socket is replaced."""
     config, path = tmp_path / "authz.yaml", tmp_path / "authz.sock"
     config.write_text(configured(CONFIGURATION, pool, cognito))
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
-    with authz_server("serve", "--config", str(config), "--listen", f"unix://{path}", log=tmp_path / "log") as process:
+    command = ("serve", "--config", str(config), "--listen", f"unix://{path}", "--transport", transport)
+    with authz_server(*command, log=tmp_path / "log") as process:
         process.wait_until(lambda: "listens on" in process.log.read_text())
-        second = run("serve", "--config", str(config), "--listen", f"unix://{path}")
+        second = run(*command)
 
         assert second.returncode == 1
         assert "another process" in second.stderr
@@ -274,7 +278,7 @@ def test_a_pool_without_keys_is_503_and_others_go_on(start_server, pool):
         assert health(server.port) == SERVING
 
 
-def test_the_first_fetch_is_waited_for(tmp_path):
+def test_the_first_fetch_is_waited_for(tmp_path, transport):
     """While the first keys are on their way the server is not ready, and a check that needs them waits."""
     pool = UserPool("eu-west-1_Slow00001")
     pool.jwks_document()  # make the keys before the clock runs
@@ -282,7 +286,8 @@ def test_the_first_fetch_is_waited_for(tmp_path):
         cognito.faults[pool.id] = Fault(delay=0.7)
         config, port = tmp_path / "authz.yaml", free_port()
         config.write_text(configured(CONFIGURATION, pool, cognito))
-        with authz_server("serve", "--config", str(config), "--listen", f"127.0.0.1:{port}", log=tmp_path / "log") as process:
+        command = ("serve", "--config", str(config), "--listen", f"127.0.0.1:{port}", "--transport", transport)
+        with authz_server(*command, log=tmp_path / "log") as process:
             process.wait_until(lambda: "listens on" in process.log.read_text())
             before = health(port)
             answer = ask(f"127.0.0.1:{port}", "GET", "/prod/pets", {"authorization": pool.id_token()})
