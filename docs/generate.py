@@ -4,6 +4,7 @@ from pathlib import Path
 
 from authz_server.core.decisions import Reason
 from authz_server.observe.metrics import Metrics
+from authz_server.observe.totals import SupervisorMetrics
 
 MADE = "<!-- Made by `make docs`; change the code instead. -->"
 
@@ -30,7 +31,7 @@ def metrics() -> str:
     measured = Metrics("")
     measured.show_keys(tuple)
     rows = []
-    for family in measured.registry.collect():
+    for family in (*measured.registry.collect(), *SupervisorMetrics(0).registry.collect()):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         rows.append(f"| `{name}` | {family.type} | {family.documentation} |")
     return "\n".join(["# Metrics", MADE, "", "| metric | type | meaning |", "| --- | --- | --- |", *sorted(rows), ""])

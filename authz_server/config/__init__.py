@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from authz_server.config.compile import compile_gateway, user_pools
-    from authz_server.config.loading import load
     from authz_server.config.loaded import Loaded
+    from authz_server.config.loading import load
     from authz_server.config.problems import ConfigurationError, Problem
     from authz_server.config.schema import json_schema
 

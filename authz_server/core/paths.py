@@ -3,6 +3,7 @@
 import re
 import string
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from authz_server.core.decisions import Denied, Reason
 
@@ -44,11 +45,10 @@ def split(target: str) -> list[str]:
 def _check_escapes(path: str) -> None:
     if not _ESCAPED.fullmatch(path):
         raise Denied(Reason.PATH_REFUSED)
-    octets = bytes(int(digits, 16) for digits in _ESCAPE.findall(path))
-    if not _NEVER_ESCAPED.isdisjoint(octets):
+    if not _NEVER_ESCAPED.isdisjoint(int(digits, 16) for digits in set(_ESCAPE.findall(path))):
         raise Denied(Reason.PATH_REFUSED)
     try:
-        text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), path).encode("latin-1").decode()
+        text = unquote_to_bytes(path).decode()
     except UnicodeDecodeError:  # overlong forms such as %c0%af are a slash to lenient decoders
         raise Denied(Reason.PATH_REFUSED) from None
     if _WIDE_CONTROL.search(text):

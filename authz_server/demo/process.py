@@ -1,6 +1,8 @@
 """Child processes that are waited for, logged to a file, and ended together with their parent."""
 
+import contextlib
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from signal import Signals
 from types import TracebackType
 from typing import Final, Self
 
+FIRST_PORT, LAST_PORT = 10_240, 32_000
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 10.0
 
@@ -20,11 +23,12 @@ class StartError(Exception):
 
 
 def free_port() -> int:
-    """Find a TCP port of the loopback interface that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Find a TCP port of the loopback interface that is free at this moment, below those that the system gives to clients."""
+    while True:
+        port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def accepts(port: int) -> bool:

@@ -36,11 +36,20 @@ class Running(NamedTuple):
         gateway: decides.
         allowed: verdicts by which a token may pass.
         denied: verdicts about wrong tokens, apart, so that a storm of them pushes no good one out.
+        plain: allows by api and route, as many as there are routes.
     """
 
     gateway: Gateway
     allowed: Verdicts
     denied: Verdicts
+    plain: dict[tuple[str, str], Allow]
+
+    def allow(self, api: str, route: str) -> Allow:
+        """Give the allow of a route for the decision log, when there is no more to tell than that."""
+        allow = self.plain.get((api, route))
+        if allow is None:
+            allow = self.plain[api, route] = Allow(api=api, route=route)
+        return allow
 
 
 class Check:
@@ -77,7 +86,7 @@ class Check:
     def swap(self, gateway: Gateway) -> None:
         """Decide with another generation from the next check on; no verdict outlives its generation."""
         denied = min(DENIED_BUDGET, self._budget)
-        self.running = Running(gateway, Verdicts(self._budget, self._secret), Verdicts(denied, self._secret))
+        self.running = Running(gateway, Verdicts(self._budget, self._secret), Verdicts(denied, self._secret), {})
 
     def __call__(self, data: bytes) -> "bytes | Wait":
         """Answer a check.
@@ -131,6 +140,8 @@ class Check:
         seconds = self._timer() - began
         if self._log is None and not verdict.dropped:
             self._metrics.count((api, route, "allow", ""), seconds)
+        elif verdict.logged is None and not verdict.dropped:
+            self._note(request, self.running.allow(api, route), seconds, self._request_id(request))
         else:
             allowed = Allow(api=api, route=route, logged=verdict.logged or {}, dropped=verdict.dropped)
             self._note(request, allowed, seconds, self._request_id(request))

@@ -425,6 +425,7 @@ def test_routes_that_decide_alike_share_a_tag() -> None:
 def test_decisions_that_are_not_repeated_have_no_tag() -> None:
     """A time to live of zero has each token judged anew."""
     assert tag(ttl=0) == b""
+    assert protected("GET /any", "pets", CognitoUserPools(name="users", identity_source="a", pools={}), frozenset()).tag == b""
     assert Route(label="public", authorizer=None).tag == b""
 
 

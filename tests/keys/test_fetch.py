@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from email.message import Message
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from authz_server.keys.fetch import TIMEOUT_SECONDS, Fetcher, FetchError
 from authz_server.keys.jwks import MAX_DOCUMENT_SIZE
 from authz_server.testing import Fault, LocalCognito, UserPool
+from authz_server.testing.loopback import LoopbackServer
+from authz_server.testing.reply import Reply
 
 LONG = 60.0  # seconds that no test waits for
 
@@ -157,6 +160,24 @@ def test_compressed_documents_are_left_as_they_are(fault: Callable[..., str]) ->
     packed = gzip.compress(b" " * 10_000_000)
 
     assert fetch(fault(body=packed, headers={"Content-Encoding": "gzip"})) == packed
+
+
+def test_nothing_compressed_is_asked_for() -> None:
+    """A fetch asks for JSON as it is, and shows no credentials."""
+    asked: list[Message] = []
+
+    def answer(_method: str, _path: str, headers: Message, _body: bytes) -> Reply:
+        asked.append(headers)
+        return Reply(body=b"{}")
+
+    server = LoopbackServer(answer)
+    try:
+        assert fetch(server.url) == b"{}"
+    finally:
+        server.close()
+    (headers,) = asked
+    assert (headers["accept"], headers["accept-encoding"]) == ("application/json", "identity")
+    assert not {"authorization", "cookie"} & {name.lower() for name in headers}
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ class Endpoint:
         self.answers: SimpleQueue[bytes | Exception] = SimpleQueue()
         self.held: SimpleQueue[asyncio.Event] = SimpleQueue()
         self.hold = False
+        self.farewell = 0  # rounds of the loop that a fetch takes to end, as closing a connection does
         self.ended = threading.Semaphore(0)
 
     async def __call__(self, place: str) -> bytes:
@@ -65,6 +66,8 @@ class Endpoint:
                 await gate.wait()
             answer = self.answers.get_nowait()
         finally:
+            for _ in range(self.farewell):
+                await asyncio.sleep(0)
             self.ended.release()
         if isinstance(answer, Exception):
             raise answer
@@ -319,6 +322,7 @@ def test_closing_ends_every_fetch(make: Make, place: Place, clock: ManualClock, 
     """When close returns, fetches under way have been cut off, those who waited are awake, and the thread is gone."""
     refresher = make()
     endpoint.hold = True
+    endpoint.farewell = 20
     keys = watched(refresher, place, clock)
     endpoint.held.get(timeout=PATIENCE)
     waiting = pending(keys)
