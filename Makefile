@@ -10,7 +10,7 @@ RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 LOCKS := requirements.lock requirements-server.lock requirements-build.lock requirements-protos.lock
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
-.PHONY: help demo test lint format proto lock bench bench-smoke .venv .venv-protos
+.PHONY: help demo test lint format proto docs lock bench bench-smoke bench-guard bench-reference bench-scale profile .venv .venv-protos
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -50,6 +50,9 @@ format: .venv ## Repair what ruff can repair
 proto: .venv ## Compile proto/ into the descriptor set that the package loads
 	$(PROTOC) --descriptor_set_out=$(STUBS) $(PROTO_ROOTS)
 
+docs: .venv ## Write the pages that are made from code
+	$(BIN)/python docs/generate.py
+
 lock: .venv ## Resolve the locks, keeping their pins (LOCK_FLAGS=--upgrade renews them)
 	set -e; $(foreach lock,$(LOCKS),$(RESOLVE) $($(lock)_holds) $(LOCK_FLAGS) -o $(lock);)
 
@@ -58,6 +61,24 @@ bench: .venv ## Measure checks per second and latency (needs h2load and wrk)
 
 bench-smoke: .venv ## The same in a minute
 	$(BIN)/python load_tests/bench.py --smoke
+
+bench-guard: .venv ## Fail when a check costs clearly more than load_tests/guard.json says (needs h2load)
+	$(BIN)/python load_tests/guard.py
+
+bench-scale: .venv ## Draw how cost grows with routes, apis, pools, tokens, claims, streams and reloads (wants matplotlib)
+	$(BIN)/python load_tests/scale.py
+
+profile: .venv ## Measure each stage of a check, and rewrite the table in docs/performance.md (needs h2load)
+	$(BIN)/python load_tests/stages.py
+
+bench-reference: build/reference/go build/reference/rust ## Build the servers to compare with (needs go and cargo)
+
+build/reference/go: $(wildcard load_tests/reference/go/*)
+	if command -v go; then cd load_tests/reference/go && go build -mod=readonly -trimpath -o $(CURDIR)/$@ .; fi
+
+build/reference/rust: load_tests/reference/rust/Cargo.lock $(wildcard load_tests/reference/rust/src/*)
+	if command -v cargo; then cd load_tests/reference/rust && cargo build --locked --release --target-dir $(CURDIR)/build/reference/cargo && \
+		cp $(CURDIR)/build/reference/cargo/release/noop $(CURDIR)/$@; fi
 
 .venv: .venv/installed
 .venv-protos: .venv-protos/installed
