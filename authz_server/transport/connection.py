@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 import zttp
 
 from authz_server.transport import grpc
-from authz_server.transport.door import MARGIN_SECONDS, MAX_WAIT_SECONDS, Wait
-from authz_server.transport.grpc import CallError, Refusal, Status
+from authz_server.transport.door import EXPECTED_TIMEOUT, Wait, patience
+from authz_server.transport.grpc import CallError, Refusal
 from authz_server.transport.health import Health
 
-# zttp ends a connection after 4,096 streams, and after 256 that its peer reset: say goodbye in good time.
+# zttp ends a connection after 4,096 streams, and after 256 that its peer reset or malformed: say goodbye in good time.
 MAX_STREAMS: Final = 3_500
 MAX_RESETS: Final = 128
 
@@ -23,29 +24,35 @@ MAX_HELD: Final = 4 * grpc.MAX_MESSAGE_SIZE  # of bodies that arrive in several 
 HALF_OPEN_SECONDS: Final = 20.0  # from the head of a call to its end
 KEEPALIVE_SECONDS: Final = 60.0  # of silence before a ping
 SILENCE_SECONDS: Final = 80.0  # of silence before the peer is taken to be gone
-IDLE_SECONDS: Final = 900.0  # without a call
 GOAWAY_SECONDS: Final = 1.0  # between the two steps of a goodbye, if the ping between them is not answered
+FAREWELL_SECONDS: Final = 30.0  # after them, for calls to be finished and answers to be taken
 
-_NO_ERROR, _ENHANCE_YOUR_CALM, _REFUSED_STREAM, _CANCEL = 0, 11, 7, 8
-_LAST_STREAM: Final = 2**31 - 1
-_PING: Final = b"\0\0\x08\x06\0\0\0\0\0authz..."
+_STAYING, _LEAVING, _LEFT = range(3)  # no goodbye was said, its first step, both
+_NO_ERROR, _STREAM_CLOSED, _REFUSED_STREAM, _CANCEL, _ENHANCE_YOUR_CALM = 0, 5, 7, 8, 11
+_EXPECTED_TIMEOUT: Final = EXPECTED_TIMEOUT.encode()
+_EVERY_STREAM: Final = 2**31 - 1
+_PING: Final = b"\0\0\x08\x06\0\0\0\0\0"
+_ALIVE: Final = b"alive?.."
+_GOODBYE: Final = b"goodbye."
 
 Unary = Callable[[bytes], "bytes | Wait"]
 Reply = Callable[[bytes], None]
+Cancel = Callable[[], None]
 
 
 class _Call:
-    """A request that is arriving, or that waits for its answer."""
+    """A request that is arriving; once it is complete, one that waits for its answer or that watches."""
 
-    __slots__ = ("began", "body", "held", "path", "timeout", "watcher")
+    __slots__ = ("began", "body", "cancel", "expected", "longer", "path", "timeout")
 
-    def __init__(self, path: bytes, timeout: bytes | None, began: float) -> None:
+    def __init__(self, path: bytes, headers: Mapping[bytes, bytes], began: float) -> None:
         self.path = path
-        self.timeout = timeout
+        self.timeout = headers.get(b"grpc-timeout")
+        self.expected = headers.get(_EXPECTED_TIMEOUT)
         self.began = began
         self.body = b""
-        self.held = 0
-        self.watcher: Reply | None = None
+        self.longer: bytearray | None = None  # a body that comes in several pieces
+        self.cancel: Cancel | None = None  # ends what a complete request waits for
 
 
 class Peer(Protocol):
@@ -56,11 +63,11 @@ class Peer(Protocol):
         ...
 
     def end(self) -> None:
-        """Close the connection once all is sent."""
+        """Send what was written, and close."""
         ...
 
-    def wait(self, check: Wait, seconds: float, reply: Reply) -> None:
-        """Call back with the answer of a check that waits for keys, in so many seconds at most."""
+    def wait(self, check: Wait, seconds: float, reply: Reply) -> Cancel:
+        """Call back once with the answer of a check that waits for keys, in so many seconds at most, unless that is cancelled."""
         ...
 
 
@@ -86,7 +93,7 @@ class Connection:
         services: what it may call.
         peer: who it is.
         now: seconds of a monotonic clock.
-        lifetime: seconds after which the connection says goodbye.
+        lifetime: seconds after which the connection says goodbye, busy or idle.
     """
 
     def __init__(self, services: Services, peer: Peer, *, now: float, lifetime: float) -> None:
@@ -94,25 +101,30 @@ class Connection:
         self._methods = services.methods
         self._peer = peer
         self._write = peer.write
-        self._now = self._heard = self._idle_since = now
-        self._leave_at = now + lifetime
-        self._goodbye = 0  # steps said, of two
+        self._now = self._heard = self._pinged = now
+        self._goodbye = _STAYING
+        self._next_step = now + lifetime  # of the goodbye
+        self._ended = False
         self._last_stream = 0
         self._streams = self._resets = self._held = 0
         self._credit = MAX_UNPRODUCTIVE
         self._calls: dict[int, _Call] = {}
+        self._refused: dict[int, float] = {}  # streams that were answered before their end, and since when
         self._http2: Any = zttp.Connection(zttp.SERVER, protocol=zttp.HTTP2)
         self._http2.initiate_connection()
         self._flush()
 
-    def receive(self, octets: bytes) -> None:
+    def receive(self, octets: bytes, now: float) -> None:
         """Take in what the peer sent, and write what it is owed.
 
         Args:
             octets: any part of the stream, however it was cut.
+            now: seconds of the same clock as before.
         """
+        if self._ended:
+            return
         http2 = self._http2
-        self._heard = self._now
+        self._now = self._heard = now
         self._credit -= len(octets)
         try:
             http2.receive_data(octets)
@@ -124,8 +136,6 @@ class Connection:
                     self._finish(event.stream_id)
                 elif kind is zttp.Request:
                     self._open(event)
-                elif kind is zttp.ConnectionClosed:
-                    break
                 else:
                     self._control(event)
         except zttp.RemoteProtocolError:
@@ -145,22 +155,22 @@ class Connection:
         Args:
             now: seconds of the same clock as before.
         """
+        if self._ended:
+            return
         self._now = now
-        if now - self._heard > SILENCE_SECONDS:
+        silence = now - self._heard
+        if silence > SILENCE_SECONDS or (self._goodbye == _LEFT and now >= self._next_step):
             self.abandon()
             return
-        if now - self._heard > KEEPALIVE_SECONDS:
-            self._write(_PING)
-        for stream, call in list(self._calls.items()):
-            if now - call.began > HALF_OPEN_SECONDS and call.watcher is None:
-                self._drop(stream)
-                self._http2.stream(stream).reset(_CANCEL)
-        if self._calls:
-            self._idle_since = now
-        if self._goodbye == 0 and (now >= self._leave_at or now - self._idle_since > IDLE_SECONDS):
-            self.leave()
-        elif self._goodbye == 1 and now >= self._leave_at:
-            self._leave_now()
+        if silence > KEEPALIVE_SECONDS and self._pinged <= self._heard:
+            self._pinged = now
+            self._write(_PING + _ALIVE)
+        self._end_half_open(now - HALF_OPEN_SECONDS)
+        if now >= self._next_step:
+            if self._goodbye == _STAYING:
+                self.leave()
+            else:
+                self._leave_now()
         self._flush()
 
     def leave(self) -> None:
@@ -168,29 +178,25 @@ class Connection:
 
         Source: RFC 9113 section 6.8: first the highest stream id, then, a round trip later, the last one served.
         """
-        if self._goodbye == 0:
-            self._goodbye = 1
-            self._leave_at = self._now + GOAWAY_SECONDS
-            self._http2.close(_NO_ERROR, _LAST_STREAM)
+        if self._goodbye == _STAYING:
+            self._goodbye = _LEAVING
+            self._next_step = self._now + GOAWAY_SECONDS
+            self._http2.close(_NO_ERROR, _EVERY_STREAM)
             self._flush()
-            self._write(_PING)
+            self._write(_PING + _GOODBYE)
 
     def abandon(self) -> None:
         """Forget every call and close."""
-        self._goodbye = 2
+        self._goodbye = _LEFT
         for stream in list(self._calls):
             self._drop(stream)
-        self._peer.end()
-
-    @property
-    def calls(self) -> int:
-        """How many calls are under way."""
-        return len(self._calls)
+        self._refused.clear()
+        self._end()
 
     def _open(self, event: Any) -> None:
         """Take the head of a request."""
         stream = event.stream_id
-        if self._goodbye == 2 and stream > self._last_stream:  # noqa: PLR2004 - the second step
+        if self._goodbye == _LEFT:
             self._http2.stream(stream).reset(_REFUSED_STREAM)
             return
         self._last_stream = stream
@@ -200,38 +206,46 @@ class Connection:
         headers = dict(event.headers)
         refusal = grpc.refusal(event.method, headers)
         if refusal is None and event.target not in self._methods and event.target != self._services.watch:
-            refusal = Refusal(Status.UNIMPLEMENTED, "unknown method")
+            refusal = grpc.UNKNOWN_METHOD
         elif refusal is None and event.end_stream:
             refusal = grpc.NO_MESSAGE
-        if refusal is not None:
-            self._refuse(stream, refusal)
+        if refusal is None:
+            self._calls[stream] = _Call(event.target, headers, self._now)
             return
-        self._calls[stream] = _Call(event.target, headers.get(b"grpc-timeout"), self._now)
+        if not event.end_stream:
+            self._refused[stream] = self._now
+        if refusal.http == grpc.HTTP_OK:
+            self._refuse(stream, refusal)
+        else:
+            self._refuse_as_text(stream, refusal, bodyless=event.method == b"HEAD")
 
     def _data(self, stream: int, data: bytes) -> None:
         """Take a piece of a request's body."""
         call = self._calls.get(stream)
-        if call is None or call.watcher is not None:
-            return
+        if call is None:
+            return  # it is answered already
         if not call.body:
             call.body = data
-        else:
-            call.body += data
-            call.held += len(data)
-            self._held += len(data)
-        if len(call.body) > grpc.MAX_MESSAGE_SIZE + grpc.PREFIX_SIZE or self._held > MAX_HELD:
-            self._drop(stream)
-            self._refuse(stream, Refusal(Status.RESOURCE_EXHAUSTED, f"the message is longer than {grpc.MAX_MESSAGE_SIZE} bytes"))
-            self._http2.stream(stream).reset(_NO_ERROR)  # the answer is complete, send no more (RFC 9113 section 8.1)
+            return
+        if call.longer is None:
+            call.longer = bytearray(call.body)
+            self._held += len(call.longer)
+        call.longer += data
+        self._held += len(data)
+        if len(call.longer) > grpc.MAX_MESSAGE_SIZE + grpc.PREFIX_SIZE:
+            self._stop(stream, grpc.TOO_LONG)
+        elif self._held > MAX_HELD:
+            self._stop(stream, grpc.TOO_MANY)
 
     def _finish(self, stream: int) -> None:
         """Serve a request that is complete."""
         call = self._calls.get(stream)
         if call is None:
+            self._refused.pop(stream, None)
             return
         self._credit = MAX_UNPRODUCTIVE
         try:
-            data = grpc.message(call.body)
+            data = grpc.message(call.body if call.longer is None else bytes(call.longer))
             if call.path == self._services.watch:
                 self._begin_watch(stream, call, data)
                 return
@@ -244,11 +258,12 @@ class Connection:
             self._drop(stream)
             self._reply(stream, answer)
         else:
-            self._peer.wait(answer, self._patience(call), lambda late: self._late(stream, call, late))
+            self._let_go(call)
+            call.cancel = self._peer.wait(answer, self._patience(call), partial(self._late, stream, call))
 
     def _reply(self, stream: int, answer: bytes) -> None:
         sent = self._http2.stream(stream)
-        sent.send_response(200, grpc.RESPONSE_HEAD)
+        sent.send_response(grpc.HTTP_OK, grpc.RESPONSE_HEAD)
         sent.send_data(grpc.framed(answer))
         sent.end_message(grpc.OK_TRAILERS)
 
@@ -260,14 +275,31 @@ class Connection:
             self._flush()
 
     def _patience(self, call: _Call) -> float:
-        """How long a call may wait: a second, and never past its deadline."""
-        if call.timeout is None:
-            return MAX_WAIT_SECONDS
-        return max(0.0, min(MAX_WAIT_SECONDS, grpc.seconds(call.timeout) - MARGIN_SECONDS))
+        """How long a call may wait, see `door.patience`."""
+        left = None if call.timeout is None else grpc.seconds(call.timeout) - (self._now - call.began)
+        return patience(left, call.expected)
 
     def _refuse(self, stream: int, refusal: Refusal) -> None:
         """Answer with a status and nothing else."""
-        self._http2.stream(stream).send_response(refusal.http, grpc.refused(refusal), True)  # noqa: FBT003 - zttp's signature
+        self._http2.stream(stream).send_response(grpc.HTTP_OK, grpc.trailers_only(refusal), True)  # noqa: FBT003 - zttp's signature
+
+    def _refuse_as_text(self, stream: int, refusal: Refusal, *, bodyless: bool) -> None:
+        """Answer a peer that does not speak gRPC."""
+        headers, body = grpc.as_text(refusal)
+        sent = self._http2.stream(stream)
+        sent.send_response(refusal.http, headers, bodyless)
+        if not bodyless:
+            sent.send_data(body)
+            sent.end_message()
+
+    def _stop(self, stream: int, refusal: Refusal) -> None:
+        """Answer a request that has not ended, and have no more of it sent.
+
+        Source: RFC 9113 section 8.1: RST_STREAM with NO_ERROR after a complete answer.
+        """
+        self._drop(stream)
+        self._refuse(stream, refusal)
+        self._http2.stream(stream).reset(_NO_ERROR)
 
     def _begin_watch(self, stream: int, call: _Call, data: bytes) -> None:
         """Send the status of a service now and whenever it changes, until the peer or the connection ends it."""
@@ -277,42 +309,74 @@ class Connection:
             self._flush()
 
         now = self._services.health.watch(data, tell)
-        call.watcher = tell
-        call.body = b""
+        self._let_go(call)
+        call.cancel = partial(self._services.health.unwatch, tell)
         sent = self._http2.stream(stream)
-        sent.send_response(200, grpc.RESPONSE_HEAD)
+        sent.send_response(grpc.HTTP_OK, grpc.RESPONSE_HEAD)
         sent.send_data(grpc.framed(now))
+        if self._goodbye == _LEFT:
+            self._end_watch(stream)
+
+    def _end_watch(self, stream: int) -> None:
+        """Have the peer watch elsewhere."""
+        self._drop(stream)
+        self._http2.stream(stream).end_message(grpc.GOODBYE_TRAILERS)
 
     def _control(self, event: Any) -> None:
         """Take a frame that belongs to no request; enough of them in a row end the connection."""
         self._credit -= CONTROL_CHARGE
         if isinstance(event, zttp.RstStream):
             self._drop(event.stream_id)
-            self._resets += 1
-            if self._resets >= MAX_RESETS:
-                self.leave()
-        elif isinstance(event, zttp.Ping) and event.ack and self._goodbye == 1:
+            self._refused.pop(event.stream_id, None)
+            if event.error_code not in (_REFUSED_STREAM, _STREAM_CLOSED):  # zttp's own: one stream too many, DATA after a reset
+                self._resets += 1
+                if self._resets >= MAX_RESETS:
+                    self.leave()
+        elif isinstance(event, zttp.Ping) and event.ack and event.data == _GOODBYE and self._goodbye == _LEAVING:
             self._leave_now()
+
+    def _end_half_open(self, before: float) -> None:
+        """Give up calls whose head came earlier than that and whose end did not."""
+        for stream, call in list(self._calls.items()):
+            if call.began < before and call.cancel is None:
+                self._drop(stream)
+                self._http2.stream(stream).reset(_CANCEL)
+        for stream, since in list(self._refused.items()):
+            if since < before:
+                del self._refused[stream]
+                self._http2.stream(stream).reset(_NO_ERROR)
 
     def _leave_now(self) -> None:
         """Say the second half of the goodbye; watches end, other calls are finished."""
-        self._goodbye = 2
+        self._goodbye = _LEFT
+        self._next_step = self._now + FAREWELL_SECONDS
         self._http2.close(_NO_ERROR, self._last_stream)
         for stream, call in list(self._calls.items()):
-            if call.watcher is not None:
-                self._drop(stream)
-                self._http2.stream(stream).end_message([(b"grpc-status", b"14"), (b"grpc-message", b"the connection ends")])
+            if call.path == self._services.watch and call.cancel is not None:
+                self._end_watch(stream)
 
     def _drop(self, stream: int) -> None:
         call = self._calls.pop(stream, None)
         if call is not None:
-            self._held -= call.held
-            if call.watcher is not None:
-                self._services.health.unwatch(call.watcher)
+            self._let_go(call)
+            if call.cancel is not None:
+                call.cancel()
+
+    def _let_go(self, call: _Call) -> None:
+        """Free the body of a request."""
+        if call.longer is not None:
+            self._held -= len(call.longer)
+            call.longer = None
+        call.body = b""
 
     def _flush(self) -> None:
         octets = self._http2.data_to_send()
-        if octets:
+        if octets and not self._ended:
             self._write(octets)
-        if self._goodbye == 2 and not self._calls and not self._http2.has_pending_send():  # noqa: PLR2004 - both steps are said
+        if self._goodbye == _LEFT and not self._calls and not self._http2.has_pending_send():
+            self._end()
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
             self._peer.end()

@@ -7,6 +7,8 @@ EXPECTED_TIMEOUT: Final = "x-envoy-expected-rq-timeout-ms"
 MAX_WAIT_SECONDS: Final = 1.0  # for keys that are being fetched
 MARGIN_SECONDS: Final = 0.02  # left of a caller's deadline for the answer to travel
 
+_DIGITS: Final = 8  # of a number that is worth reading
+
 
 def patience(deadline: float | None, expected: str | bytes | None) -> float:
     """Say how long a check may wait for keys, so that our own answer arrives before the caller gives up.
@@ -23,7 +25,7 @@ def patience(deadline: float | None, expected: str | bytes | None) -> float:
     budgets = [MAX_WAIT_SECONDS]
     if deadline is not None:
         budgets.append(deadline - MARGIN_SECONDS)
-    if expected is not None and expected.isdigit():
+    if expected is not None and expected.isdigit() and len(expected) <= _DIGITS:
         budgets.append(int(expected) / 1000 - MARGIN_SECONDS)
     return max(0.0, min(budgets))
 

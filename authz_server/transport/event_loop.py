@@ -1,26 +1,27 @@
 """The asyncio door: one thread with an event loop that answers checks as their octets arrive."""
 
 import asyncio
+import contextlib
 import random
+import resource
 import socket
 import threading
-import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from typing import Any, Final, cast
 
 import uvloop
 
 from authz_server.envoy import stubs
-from authz_server.transport.connection import Connection, Reply, Services
+from authz_server.transport.connection import Cancel, Connection, Reply, Services
 from authz_server.transport.door import Check, Wait
 from authz_server.transport.health import Health
 from authz_server.transport.sockets import bound
 
-MAX_CONNECTIONS: Final = 1_024
+MAX_CONNECTIONS: Final = 1_024  # and never more than half of the files that this process may open
 MAX_WAITING: Final = 64  # checks that wait for keys at one time
 LIFETIME_SECONDS: Final = 300.0  # of a connection, give or take a tenth; spreads Envoy's connections anew after a restart
 STUCK_SECONDS: Final = 30.0  # a peer that does not read what it is sent
+LINGER_SECONDS: Final = 1.0  # after the last octet was sent, for the peer to close first
 TICK_SECONDS: Final = 0.25
 BACKLOG: Final = 1_024
 
@@ -41,16 +42,18 @@ class EventLoopDoor:
         self._spread = spread
         self._health = Health()
         self._services = Services({_CHECK: check, _HEALTH_CHECK: self._health.check}, _HEALTH_WATCH, self._health)
+        self._max_connections = _most_connections()
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.AbstractServer] = []
         self._peers: set[_Peer] = set()
         self._waiting = 0
+        self._leaving = False
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="door", daemon=True)
 
     def listen(self, address: str) -> None:
         """Bind an address, see `Door.listen`."""
-        self._sockets.append(bound(address, BACKLOG))
+        self._sockets.extend(bound(address, BACKLOG))
 
     def start(self) -> None:
         """Begin to answer."""
@@ -59,7 +62,7 @@ class EventLoopDoor:
 
     def serving(self, *, ready: bool) -> None:
         """Tell health checks whether to send traffic here."""
-        self.loop.call_soon_threadsafe(lambda: self._health.set(ready=ready))
+        self._from_thread(lambda: self._health.set(ready=ready))
 
     def stop(self, grace: float) -> None:
         """Take no new calls, finish those in flight, and close."""
@@ -73,18 +76,49 @@ class EventLoopDoor:
 
     def admit(self, peer: "_Peer") -> Connection | None:
         """Begin to serve a peer, unless there are too many."""
-        if len(self._peers) >= MAX_CONNECTIONS:
+        if len(self._peers) >= self._max_connections:
             return None
         self._peers.add(peer)
         lifetime = LIFETIME_SECONDS * (1 + 0.1 * self._spread())
-        return Connection(self._services, peer, now=self.loop.time(), lifetime=lifetime)
+        connection = Connection(self._services, peer, now=self.loop.time(), lifetime=lifetime)
+        if self._leaving:  # it was accepted just before the listening sockets were closed
+            connection.leave()
+        return connection
 
     def forget(self, peer: "_Peer") -> None:
         """Note that a peer is gone."""
         self._peers.discard(peer)
 
+    def wait(self, check: Wait, seconds: float, reply: Reply) -> Cancel:
+        """Answer a check when the fetch it waits for ends, or in so many seconds, see `Peer.wait`."""
+        if self._waiting >= MAX_WAITING:
+            reply(check.refuse())
+            return lambda: None
+        self._waiting += 1
+        pending = [reply]
+
+        def leave() -> None:
+            if pending:
+                pending.clear()
+                self._waiting -= 1
+                late.cancel()
+
+        def answer(of: Callable[[], bytes]) -> None:
+            if pending:  # whichever comes first
+                reply = pending[0]
+                leave()
+                reply(of())
+
+        late = self.loop.call_later(seconds, answer, check.refuse)
+        check.fetch.add_done_callback(lambda _: self._from_thread(answer, check.resume))
+        return leave
+
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def _from_thread(self, call: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, nobody is left to tell
+            self.loop.call_soon_threadsafe(call, *arguments)
 
     async def _open(self) -> None:
         for listening in self._sockets:
@@ -98,38 +132,18 @@ class EventLoopDoor:
         self.loop.call_later(TICK_SECONDS, self._tick)
 
     async def _close(self, grace: float) -> None:
+        self._leaving = True
         for server in self._servers:
             server.close()
         for peer in list(self._peers):
             peer.leave()
-        until = time.monotonic() + grace
-        while self._peers and time.monotonic() < until:  # noqa: ASYNC110 - once in a process's life
+        until = self.loop.time() + grace
+        while self._peers and self.loop.time() < until:  # noqa: ASYNC110 - once in a process's life
             await asyncio.sleep(0.01)
         for peer in list(self._peers):
             peer.abort()
-        await asyncio.sleep(0)
-
-    def wait(self, check: Wait, seconds: float, reply: Reply) -> None:
-        """Answer a check when the fetch it waits for ends, or in so many seconds."""
-        if self._waiting >= MAX_WAITING:
-            reply(check.refuse())
-            return
-        self._waiting += 1
-        pending = [reply]
-
-        def answer(of: Callable[[], bytes]) -> None:
-            if pending:  # whichever comes first
-                self._waiting -= 1
-                late.cancel()
-                pending.pop()(of())
-
-        late = self.loop.call_later(seconds, answer, check.refuse)
-        fetch: Future[None] = check.fetch
-        fetch.add_done_callback(lambda _: self._from_thread(answer, check.resume))
-
-    def _from_thread(self, call: Callable[..., None], *arguments: Any) -> None:
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(call, *arguments)
+        while self._peers:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0)
 
 
 class _Peer(asyncio.Protocol):
@@ -137,41 +151,56 @@ class _Peer(asyncio.Protocol):
 
     _transport: asyncio.Transport
     write: Callable[[bytes], None]
-    end: Callable[[], None]
 
     def __init__(self, door: EventLoopDoor) -> None:
         self._door = door
+        self._time = door.loop.time
         self.wait = door.wait
         self._connection: Connection | None = None
         self._stuck_since: float | None = None
+        self._ended_at: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self.write, self.end = self._transport.write, self._transport.close
+        self.write = self._transport.write
         self._connection = self._door.admit(self)
         if self._connection is None:
             self.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._connection is not None:
-            self._connection.receive(data)
+            self._connection.receive(data, self._time())
 
     def pause_writing(self) -> None:
-        self._stuck_since = self._door.loop.time()
+        self._stuck_since = self._time()
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._stuck_since = None
         self._transport.resume_reading()
 
+    def eof_received(self) -> None:
+        if self._connection is not None:
+            self._connection.abandon()
+
     def connection_lost(self, _: Exception | None) -> None:
         self._door.forget(self)
         if self._connection is not None:
             self._connection.abandon()
 
+    def end(self) -> None:
+        """Send what was written, then wait for the peer to close: closing first would drop what it has not read yet."""
+        self._ended_at = self._time()
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+
     def tick(self, now: float) -> None:
         """Let time pass."""
-        if self._stuck_since is not None and now - self._stuck_since > STUCK_SECONDS:
+        if self._ended_at is not None:
+            unsent = self._transport.get_write_buffer_size()
+            if now - self._ended_at > (STUCK_SECONDS if unsent else LINGER_SECONDS):
+                self.abort()
+        elif self._stuck_since is not None and now - self._stuck_since > STUCK_SECONDS:
             self.abort()
         elif self._connection is not None:
             self._connection.tick(now)
@@ -184,3 +213,8 @@ class _Peer(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
+
+
+def _most_connections() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // 2)

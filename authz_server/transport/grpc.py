@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 MAX_MESSAGE_SIZE: Final = 1_048_576
 PREFIX_SIZE: Final = 5
+HTTP_OK: Final = 200
 
 _TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])")
 _SECONDS: Final = {b"H": 3_600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -28,6 +29,7 @@ class Status(IntEnum):
     RESOURCE_EXHAUSTED = 8
     UNIMPLEMENTED = 12
     INTERNAL = 13
+    UNAVAILABLE = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,12 @@ class Refusal:
     Args:
         status: for `grpc-status`.
         message: for `grpc-message`.
-        http: HTTP status, where the peer does not speak gRPC.
+        http: HTTP status; anything but 200 is for a peer that does not speak gRPC, which gets the message as text.
     """
 
     status: Status
     message: str
-    http: int = 200
+    http: int = HTTP_OK
 
 
 class CallError(Exception):
@@ -57,7 +59,10 @@ class CallError(Exception):
         self.refusal = refusal
 
 
+UNKNOWN_METHOD: Final = Refusal(Status.UNIMPLEMENTED, "unknown method")
 NO_MESSAGE: Final = Refusal(Status.INTERNAL, "the request has no message")
+TOO_LONG: Final = Refusal(Status.RESOURCE_EXHAUSTED, f"the message is longer than {MAX_MESSAGE_SIZE} bytes")
+TOO_MANY: Final = Refusal(Status.RESOURCE_EXHAUSTED, "too many long messages at one time")
 _CUT_OFF: Final = Refusal(Status.INTERNAL, "the message is cut off")
 _SEVERAL: Final = Refusal(Status.INTERNAL, "a unary call has one message")
 _FLAGGED: Final = Refusal(Status.INTERNAL, "the message is flagged as compressed, but grpc-encoding is identity")
@@ -69,6 +74,7 @@ _BAD_TIMEOUT: Final = Refusal(Status.INTERNAL, "grpc-timeout is malformed")
 
 RESPONSE_HEAD: Final[Headers] = [(b"content-type", b"application/grpc")]
 OK_TRAILERS: Final[Headers] = [(b"grpc-status", b"0")]
+GOODBYE_TRAILERS: Final[Headers] = [(b"grpc-status", b"%d" % Status.UNAVAILABLE), (b"grpc-message", b"the connection ends")]
 
 
 def refusal(method: bytes, headers: Mapping[bytes, bytes]) -> Refusal | None:
@@ -134,8 +140,22 @@ def framed(answer: bytes) -> bytes:
     return b"\0" + len(answer).to_bytes(4, "big") + answer
 
 
-def refused(refusal: Refusal) -> Headers:
-    """Write the headers of a trailers-only answer, without `:status`.
+def as_text(refusal: Refusal) -> tuple[Headers, bytes]:
+    """Write the answer to a peer that does not speak gRPC, without `:status`.
+
+    Args:
+        refusal: what the caller is told.
+
+    Returns:
+        Headers, and a body that a human can read.
+    """
+    body = refusal.message.encode() + b"\n"
+    allow = [(b"allow", b"POST")] if refusal is _NOT_POST else []
+    return [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body)), *allow], body
+
+
+def trailers_only(refusal: Refusal) -> Headers:
+    """Write the headers of an answer that is nothing but a status, without `:status`.
 
     Args:
         refusal: what the caller is told.

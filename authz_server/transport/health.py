@@ -28,12 +28,11 @@ class Health:
     def set(self, *, ready: bool) -> None:
         """Change the statuses that follow readiness, and tell the watchers of each that changed."""
         status = SERVING if ready else NOT_SERVING
-        for service in ("", stubs.SERVICE):
-            changed = self._statuses[service] != status
-            self._statuses[service] = status
-            for watcher, watched in list(self._watchers.items()) if changed else ():
-                if watched == service:
-                    watcher(_written(status))
+        changed = {service for service in ("", stubs.SERVICE) if self._statuses[service] != status}
+        self._statuses.update(dict.fromkeys(changed, status))
+        for watcher, service in list(self._watchers.items()):
+            if service in changed and watcher in self._watchers:  # telling one may end another
+                watcher(_written(status))
 
     def check(self, data: bytes) -> bytes:
         """Answer `Check`.
@@ -53,8 +52,10 @@ class Health:
             CallError: for bytes that are no HealthCheckRequest.
         """
         service = _read(data)
+        if service not in self._statuses:
+            return _written(UNKNOWN)  # now and for ever: no service comes later, and its name is not kept
         self._watchers[watcher] = service
-        return _written(self._statuses.get(service, UNKNOWN))
+        return _written(self._statuses[service])
 
     def unwatch(self, watcher: Watcher) -> None:
         """Forget a watcher."""

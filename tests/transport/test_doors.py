@@ -1,0 +1,278 @@
+"""What both doors promise, as a gRPC client sees it: the same tests run at each."""
+
+import socket
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from authz_server.demo.process import free_port
+from authz_server.transport import door as doors
+from authz_server.transport import event_loop
+from authz_server.transport.door import ListenError
+from authz_server.transport.event_loop import EventLoopDoor
+from authz_server.transport.grpc import MAX_MESSAGE_SIZE
+from authz_server.transport.grpcio import GrpcioDoor
+
+CHECK = "/envoy.service.auth.v3.Authorization/Check"
+SERVING, NOT_SERVING, UNKNOWN = 1, 2, 3
+
+
+class Waiting:
+    """A check that always waits for one fetch."""
+
+    def __init__(self):
+        self.fetch = Future()
+        self.asked = threading.Semaphore(0)
+
+    def __call__(self, data):
+        """Ask to wait, or answer at once what needs no keys."""
+        self.asked.release()
+        return b"at once" if data.startswith(b"known") else self
+
+    def resume(self):
+        """Answer after the fetch."""
+        return b"resumed"
+
+    def refuse(self):
+        """Answer without the fetch."""
+        return b"refused"
+
+
+@pytest.fixture
+def check():
+    """Make a check that waits."""
+    return Waiting()
+
+
+@pytest.fixture(params=["grpcio", "asyncio"])
+def door(request, check, monkeypatch):
+    """Make each door in turn, two of whose checks may wait."""
+    if request.param == "grpcio":
+        made = GrpcioDoor(check, threads=4)
+    else:
+        monkeypatch.setattr(event_loop, "MAX_WAITING", 2)
+        made = EventLoopDoor(check)
+    yield made
+    made.stop(0)
+
+
+@pytest.fixture
+def channel(door):
+    """Serve, and give a channel."""
+    port = free_port()
+    door.listen(f"127.0.0.1:{port}")
+    door.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def call(channel):
+    """Give a client of the check."""
+    return channel.unary_unary(CHECK)
+
+
+def test_a_waiting_check_is_answered_when_the_fetch_ends(check, call):
+    """The door waits for the fetch and asks the check again."""
+    with ThreadPoolExecutor(1) as client:
+        answer = client.submit(call, b"", timeout=5)
+        check.asked.acquire()
+        check.fetch.set_result(None)
+
+        assert answer.result() == b"resumed"
+
+
+def test_a_few_checks_may_wait_and_the_rest_is_answered_at_once(check, call):
+    """Checks beyond that are refused, and checks of known keys go on."""
+    with ThreadPoolExecutor(2) as clients:
+        waiting = [clients.submit(call, b"", timeout=5) for _ in range(2)]
+        for _ in range(2):
+            check.asked.acquire()
+
+        began = time.monotonic()
+        assert call(b"", timeout=5) == b"refused"
+        assert time.monotonic() - began < 0.8  # at once, not after a wait of its own
+        assert call(b"known", timeout=5) == b"at once"
+        check.fetch.set_result(None)
+        assert [answer.result() for answer in waiting] == [b"resumed", b"resumed"]
+
+
+@pytest.mark.parametrize(("deadline", "longest"), [(0.5, 0.5), (None, 1.5)])
+def test_a_check_waits_a_second_at_most_and_never_past_its_deadline(call, monkeypatch, deadline, longest):
+    """The refusal comes before Envoy gives up; here with a margin for a busy machine."""
+    monkeypatch.setattr(doors, "MARGIN_SECONDS", 0.2)
+    began = time.monotonic()
+
+    assert call(b"", timeout=deadline) == b"refused"
+    assert time.monotonic() - began < longest
+
+
+@pytest.mark.parametrize("expected", ["250", "9" * 5_000, "-1", "x", ""])
+def test_envoy_says_how_long_it_waits_for_this_try(call, monkeypatch, expected):
+    """Its own header is shorter than the deadline when it may try twice; whatever else stands there is not read."""
+    monkeypatch.setattr(doors, "MAX_WAIT_SECONDS", 0.6)
+    began = time.monotonic()
+
+    assert call(b"", timeout=5, metadata=[(doors.EXPECTED_TIMEOUT, expected)]) == b"refused"
+    assert (time.monotonic() - began < 0.5) == (expected == "250")
+
+
+@pytest.mark.parametrize("method", ["/envoy.service.auth.v3.Authorization/Chek", "/envoy.service.auth.v2.Authorization/Check", "/x"])
+def test_an_unknown_method_is_unimplemented(channel, method):
+    """A gRPC error is for gRPC itself."""
+    with pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(method)(b"", timeout=5)
+
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(("length", "code"), [(MAX_MESSAGE_SIZE, None), (MAX_MESSAGE_SIZE + 1, grpc.StatusCode.RESOURCE_EXHAUSTED)])
+def test_a_message_has_a_greatest_length(call, length, code):
+    """Beyond it is RESOURCE_EXHAUSTED; calls before and after go on."""
+    message = b"known" + bytes(length - 5)
+    if code is None:
+        assert call(message, timeout=5) == b"at once"
+    else:
+        with pytest.raises(grpc.RpcError) as refused:
+            call(message, timeout=5)
+        assert refused.value.code() is code
+
+    assert call(b"known", timeout=5) == b"at once"
+
+
+def test_a_compressed_message_is_unimplemented_or_understood(channel):
+    """Neither door passes on what it can not read, nor breaks off."""
+    call = channel.unary_unary(CHECK)
+    asked = call.future(b"known" * 1_000, timeout=5, compression=grpc.Compression.Gzip)
+
+    assert asked.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.OK)
+    assert call(b"known", timeout=5) == b"at once"
+
+
+def test_health_follows_readiness(door, channel):
+    """And liveness does not; who asks for an unknown service is told so."""
+    health = health_pb2_grpc.HealthStub(channel)
+
+    def ask(service):
+        return health.Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
+
+    services = ("", "envoy.service.auth.v3.Authorization", "liveness")
+    assert [ask(service) for service in services] == [NOT_SERVING, NOT_SERVING, SERVING]
+    door.serving(ready=True)
+    assert [ask(service) for service in services] == [SERVING] * 3
+    with pytest.raises(grpc.RpcError) as refused:
+        ask("else")
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+def test_watch_tells_each_change(door, channel):
+    """Also to a client that watches a service nobody has."""
+    health = health_pb2_grpc.HealthStub(channel)
+    watched = health.Watch(health_pb2.HealthCheckRequest(service=""), timeout=5)
+    unknown = health.Watch(health_pb2.HealthCheckRequest(service="else"), timeout=5)
+    assert next(unknown).status == UNKNOWN
+
+    assert next(watched).status == NOT_SERVING
+    for ready, status in ((True, SERVING), (False, NOT_SERVING)):
+        door.serving(ready=ready)
+        assert next(watched).status == status
+    for watch in (watched, unknown):
+        watch.cancel()
+
+
+def test_a_call_that_is_cancelled_leaves_room_for_others(check, call):
+    """A hundred calls that wait and are cancelled do not keep the next from its answer."""
+    for _ in range(100):
+        future = call.future(b"", timeout=5)
+        check.asked.acquire()
+        future.cancel()
+
+    assert call(b"known", timeout=5) == b"at once"
+
+
+def test_stopping_finishes_the_calls_in_flight(door, check, call):
+    """Within the grace that it is given."""
+    answer = call.future(b"", timeout=5)
+    check.asked.acquire()
+    with ThreadPoolExecutor(1) as other:
+        stopping = other.submit(door.stop, 5)
+        time.sleep(0.1)
+        check.fetch.set_result(None)
+
+        assert answer.result() == b"resumed"
+        stopping.result(5)
+
+
+# Addresses.
+
+
+@pytest.mark.parametrize("address", ["256.1.1.1:80", "no.such.host.invalid:80", "192.0.2.1:80"])
+def test_an_address_that_is_none_of_ours_is_an_error(door, address):
+    """The error names the address."""
+    with pytest.raises(ListenError, match=address):
+        door.listen(address)
+
+
+def test_an_address_that_is_taken_is_an_error(door):
+    """Two servers at one port would share its calls by chance."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ListenError, match=address):
+            door.listen(address)
+
+
+def test_a_name_stands_for_all_its_addresses(door):
+    """A client of localhost may choose IPv4 or IPv6."""
+    port = free_port()
+    door.listen(f"localhost:{port}")
+    door.start()
+    for family, _, _, _, place in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM):
+        with socket.socket(family) as client:
+            if family == socket.AF_INET or socket.has_ipv6:
+                client.connect(place)
+
+
+def test_a_unix_socket_is_served(door, tmp_path):
+    """Also where the socket of a server that has gone still stands."""
+    path = tmp_path / "authz.sock"
+    with socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(path))
+    door.listen(f"unix://{path}")
+    door.start()
+    with grpc.insecure_channel(f"unix://{path}") as channel:
+        assert channel.unary_unary(CHECK)(b"known", timeout=5) == b"at once"
+
+
+def test_a_unix_socket_that_is_served_is_left_alone(door, tmp_path):
+    """Two servers at one path would orphan the first."""
+    path = tmp_path / "authz.sock"
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(str(path))
+        taken.listen()
+        with pytest.raises(ListenError, match="another process"):
+            door.listen(f"unix://{path}")
+
+    assert path.exists()
+
+
+def test_a_file_that_is_no_socket_is_left_alone(door, tmp_path):
+    """A Unix socket's path must be free or hold a socket."""
+    file = tmp_path / "precious"
+    file.write_text("data")
+    with pytest.raises(ListenError, match="no socket"):
+        door.listen(f"unix://{file}")
+
+    assert file.read_text() == "data"
+
+
+@pytest.mark.parametrize("name", ["absent/authz.sock", "x" * 200])
+def test_a_unix_path_that_can_not_be_is_an_error(door, tmp_path, name):
+    """The error names it."""
+    with pytest.raises(ListenError, match=name):
+        door.listen(f"unix://{tmp_path}/{name}")

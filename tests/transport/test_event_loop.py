@@ -1,0 +1,450 @@
+"""The asyncio door on real sockets: who is admitted, who is cut off, and how it ends."""
+
+import contextlib
+import itertools
+import resource
+import socket
+import struct
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, WindowUpdateFrame
+
+from authz_server.demo.process import free_port
+from authz_server.transport import connection, event_loop
+from authz_server.transport.event_loop import EventLoopDoor
+from tests.transport.http2 import CHECK, HEALTH_WATCH, Remote, Waiting, body
+
+MISTAKE = b"\0\0\x08\x06\0\0\0\0\1" + bytes(8)  # a ping on a stream, which ends the connection
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Let time pass in small steps, so that nothing here takes long."""
+    monkeypatch.setattr(event_loop, "TICK_SECONDS", 0.02)
+
+
+@pytest.fixture
+def serve():
+    """Serve checks at a port, or a path; without a check, answer with what was asked."""
+    with contextlib.ExitStack() as running:
+
+        def start(check=bytes, *, path=None, spread=lambda: 0.0):
+            door = EventLoopDoor(check, spread)
+            running.callback(door.stop, 0)
+            address = free_port() if path is None else str(path)
+            door.listen(f"127.0.0.1:{address}" if path is None else f"unix://{path}")
+            door.start()
+            return door, address
+
+        yield start
+
+
+def until(condition):
+    """Wait until something comes true."""
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("unix", [False, True])
+def test_checks_are_answered(serve, tmp_path, unix):
+    """Over TCP, and over a Unix socket."""
+    _, address = serve(path=tmp_path / "authz.sock" if unix else None)
+    with Remote(address) as client:
+        client.send(client.call(1, b"one"), client.call(3, b"three"))
+
+        assert client.served(1, 3) == [[b"one"], [b"three"]]
+
+
+def test_one_door_may_listen_at_several_addresses(tmp_path):
+    """They share everything else."""
+    door, port = EventLoopDoor(bytes), free_port()
+    door.listen(f"127.0.0.1:{port}")
+    door.listen(f"unix://{tmp_path}/authz.sock")
+    door.start()
+    for address in (port, f"{tmp_path}/authz.sock"):
+        with Remote(address) as client:
+            client.send(client.call(1))
+            assert client.served(1) == [[b"ask"]]
+    door.stop(0)
+
+
+def test_readiness_may_be_told_from_any_thread_at_any_time():
+    """Before the start, while it serves, and after the end."""
+    door, port = EventLoopDoor(bytes), free_port()
+    door.serving(ready=True)
+    door.listen(f"127.0.0.1:{port}")
+    door.start()
+    with Remote(port) as client:
+        client.send(client.call(1, b"", HEALTH_WATCH))
+        client.until(lambda: len(client.answer(1).messages) == 1)
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(lambda ready: door.serving(ready=ready), [False] * 8))
+        client.until(lambda: len(client.answer(1).messages) == 2)
+
+        assert client.answer(1).messages == [b"\x08\x01", b"\x08\x02"]
+    door.stop(0)
+    door.serving(ready=True)
+
+
+# Who is admitted.
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(serve, monkeypatch):
+    """Until one of the others has gone."""
+    monkeypatch.setattr(event_loop, "MAX_CONNECTIONS", 2)
+    door, port = serve()
+    with Remote(port) as first, Remote(port) as second:
+        for client in (first, second):
+            client.send(client.call(1))
+            client.served(1)
+        with contextlib.suppress(ConnectionError), Remote(port) as third:
+            third.drain()
+            assert third.closed
+        first.socket.close()
+        until(lambda: len(door._peers) == 1)
+
+        with Remote(port) as fourth:
+            fourth.send(fourth.call(1))
+            assert fourth.served(1) == [[b"ask"]]
+
+
+@pytest.mark.parametrize(("files", "most"), [(256, 128), (1_000_000, 1_024), (resource.RLIM_INFINITY, 1_024)])
+def test_connections_take_no_more_than_half_of_the_files(monkeypatch, files, most):
+    """A process that can open no more files can fetch no keys."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+
+    assert event_loop._most_connections() == most
+
+
+def test_a_peer_that_leaves_releases_what_waited(serve):
+    """However it leaves."""
+    check = Waiting()
+    door, port = serve(lambda _: check)
+    for leave in ("close", "half close", "reset"):
+        with Remote(port) as client:
+            client.send(client.call(1))
+            until(lambda: door._waiting == 1)
+            if leave == "half close":
+                client.socket.shutdown(socket.SHUT_WR)
+            elif leave == "reset":
+                client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.socket.close()
+            else:
+                client.socket.close()
+            until(lambda: door._waiting == 0)
+            until(lambda: not door._peers)
+    check.fetch.set_result(None)
+
+    assert not check.told
+
+
+def test_a_bug_ends_one_connection_and_not_the_door(serve, caplog):
+    """It is logged, without what was asked."""
+
+    def check(data):
+        if data == b"secret":
+            raise AssertionError
+        return data
+
+    _, port = serve(check)
+    with Remote(port) as client, Remote(port) as other:
+        client.send(client.call(1, b"secret"))
+        client.drain()
+        other.send(other.call(1))
+
+        assert other.served(1) == [[b"ask"]]
+    assert "AssertionError" in caplog.text
+    assert "secret" not in caplog.messages[0]
+
+
+# Waiting for keys.
+
+
+def test_a_waiting_check_is_answered_once(serve):
+    """When the fetch ends, also in another thread; the time that was set for it changes nothing any more."""
+    check = Waiting()
+    door, port = serve(lambda _: check)
+    with Remote(port) as client:
+        client.send(client.call(1, grpc_timeout="200m"))
+        until(lambda: door._waiting == 1)
+        threading.Thread(target=check.fetch.set_result, args=(None,)).start()
+        assert client.served(1) == [[b"resumed"]]
+        time.sleep(0.25)
+        client.send(PingFrame(0, bytes(8)))
+        client.until(lambda: any(isinstance(frame, PingFrame) for frame in client.read()))
+
+        assert check.told == ["resumed"]
+        assert door._waiting == 0
+
+
+def test_a_check_whose_time_is_up_is_refused_once(serve):
+    """The fetch changes nothing any more when it ends."""
+    check = Waiting()
+    door, port = serve(lambda _: check)
+    with Remote(port) as client:
+        client.send(client.call(1, grpc_timeout="50m"))
+        assert client.served(1) == [[b"refused"]]
+        check.fetch.set_result(None)
+        client.send(client.call(3, path="/else"))
+        client.served(3)
+
+        assert check.told == ["refused"]
+        assert door._waiting == 0
+
+
+def test_a_reset_makes_room_for_another_to_wait(serve, monkeypatch):
+    """A check that nobody waits for any more is neither resumed nor refused."""
+    monkeypatch.setattr(event_loop, "MAX_WAITING", 1)
+    checks = []
+
+    def check(_):
+        checks.append(Waiting())
+        return checks[-1]
+
+    door, port = serve(check)
+    with Remote(port) as client:
+        client.send(client.call(1), client.call(3))
+        assert client.served(3) == [[b"refused"]]
+        client.send(RstStreamFrame(1, 8), client.call(5))
+        until(lambda: len(checks) == 3 and door._waiting == 1)
+        for asked in checks:
+            asked.fetch.set_result(None)
+        assert client.served(5) == [[b"resumed"]]
+
+        assert [asked.told for asked in checks] == [[], ["refused"], ["resumed"]]
+        assert 1 not in client.answers
+
+
+# A peer that does not read.
+
+
+def big(client, streams):
+    """Build calls with answers of 60,000 octets, and give all the credit there is."""
+    calls = b"".join(client.call(stream) for stream in streams)
+    return WindowUpdateFrame(0, 2**30).serialize() + calls
+
+
+@pytest.fixture
+def slow(serve):
+    """Connect a client with little room for what it does not read."""
+    asked = itertools.count()
+
+    def check(_):
+        next(asked)
+        return bytes(60_000)
+
+    door, port = serve(check)
+    client = Remote(port, window=2**31 - 1)
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    with client:
+        yield door, client, asked
+
+
+def flood(client):
+    """Send calls until the server takes no more, reading nothing."""
+    client.socket.settimeout(0.3)
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        for stream in range(1, 3_000, 2):
+            client.send(big(client, [stream]) if stream == 1 else client.call(stream, bytes(10_000)))
+    client.socket.settimeout(5)
+
+
+def test_a_peer_that_does_not_read_is_not_read_from(slow):
+    """What it is owed stays bounded: it is asked to wait by not reading what it sends."""
+    door, client, asked = slow
+    flood(client)
+    (peer,) = door._peers
+
+    assert peer._stuck_since is not None
+    assert peer._transport.get_write_buffer_size() < 64 * 60_000
+    assert next(asked) < 300
+
+
+def test_a_peer_that_reads_again_gets_everything(slow):
+    """Nothing was dropped while it slept."""
+    door, client, _ = slow
+    client.send(big(client, range(1, 200, 2)))
+    until(lambda: any(peer._stuck_since for peer in door._peers))
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
+
+    assert client.served(*range(1, 200, 2)) == [[bytes(60_000)]] * 100
+    until(lambda: not any(peer._stuck_since for peer in door._peers))
+
+
+def test_a_peer_that_never_reads_is_cut_off(slow, monkeypatch):
+    """After a while."""
+    monkeypatch.setattr(event_loop, "STUCK_SECONDS", 0.2)
+    door, client, _ = slow
+    flood(client)
+
+    until(lambda: not door._peers)
+
+
+# The end of a connection.
+
+
+def test_a_connection_ends_at_its_age_which_differs_from_one_to_the_next(serve, monkeypatch):
+    """Give or take a tenth, so that they do not end in step."""
+    monkeypatch.setattr(event_loop, "LIFETIME_SECONDS", 1.0)
+    spread = iter([-1.0, 1.0])
+    _, port = serve(spread=lambda: next(spread))
+    ages = []
+    for _ in range(2):
+        with Remote(port) as client:
+            began = time.monotonic()
+            client.until(lambda client=client: bool(client.goaways()))
+            ages.append(time.monotonic() - began)
+
+    assert 0.85 < ages[0] < 1.05 < ages[1]
+
+
+def test_the_last_word_arrives_whatever_was_sent_meanwhile(slow):
+    """A socket that is closed before its input was read would take back what it has not sent yet."""
+    door, client, _ = slow
+    client.send(big(client, range(1, 20, 2)), MISTAKE)
+    until(lambda: any(peer._ended_at for peer in door._peers))
+    client.send(client.call(21, bytes(10_000)))
+    client.drain()
+
+    assert [client.answer(stream).messages for stream in range(1, 20, 2)] == [[bytes(60_000)]] * 10
+    assert client.goaways() == [(19, 1)]
+
+
+def test_a_peer_that_does_not_close_is_closed(serve, monkeypatch):
+    """It has a moment after the last octet."""
+    monkeypatch.setattr(event_loop, "LINGER_SECONDS", 0.1)
+    door, port = serve()
+    with Remote(port) as client:
+        client.send(client.call(1), MISTAKE)
+        client.drain()
+
+        assert client.closed
+        until(lambda: not door._peers)
+
+
+@pytest.mark.parametrize("unsent", ["much", "little"])
+def test_a_peer_that_has_left_and_does_not_read_is_cut_off(slow, monkeypatch, unsent):
+    """It keeps no place for longer than any other, however little it is owed."""
+    monkeypatch.setattr(event_loop, "STUCK_SECONDS", 0.2)
+    door, client, asked = slow
+    until(lambda: door._peers)
+    if unsent == "little":
+        (peer,) = door._peers
+        peer._transport.set_write_buffer_limits(2**30)
+    client.send(big(client, range(1, 200, 2)))
+    until(lambda: next(asked) > 20)
+    client.socket.shutdown(socket.SHUT_WR)
+
+    until(lambda: not door._peers)
+
+
+# The end of the door.
+
+
+def test_stopping_finishes_the_calls_in_flight(serve):
+    """And those that the client sends until it hears of the end; then the connections are closed."""
+    check = Waiting()
+    door, port = serve(lambda data: check if data == b"wait" else data)
+    with Remote(port) as client, ThreadPoolExecutor(1) as other:
+        client.send(client.call(1, b"wait"))
+        until(lambda: door._waiting == 1)
+        stopping = other.submit(door.stop, 5)
+        client.until(lambda: len(client.goaways()) == 1)
+        client.send(client.call(3))
+        assert client.served(3) == [[b"ask"]]
+
+        client.send(PingFrame(0, client.all(PingFrame)[-1].opaque_data, flags=["ACK"]))
+        client.until(lambda: len(client.goaways()) == 2)
+        assert not stopping.done()
+        check.fetch.set_result(None)
+        assert client.served(1) == [[b"resumed"]]
+        client.drain()
+        client.socket.close()
+        stopping.result(5)
+
+    assert client.goaways() == [(2**31 - 1, 0), (3, 0)]
+
+
+def test_stopping_takes_no_longer_than_its_grace(serve):
+    """Calls that are still in flight are cut off."""
+    door, port = serve(lambda _: Waiting())
+    with Remote(port) as client:
+        client.send(client.call(1, grpc_timeout="1M"))
+        until(lambda: door._waiting == 1)
+        began = time.monotonic()
+        door.stop(0.2)
+
+        assert time.monotonic() - began < 0.9
+        client.drain()
+        assert client.closed
+        assert 1 not in client.answers
+
+
+def test_stopping_begins_with_the_listening_socket(serve):
+    """New connections go elsewhere while the old ones are finished."""
+    door, port = serve(lambda _: Waiting())
+    with Remote(port) as client, ThreadPoolExecutor(1) as other:
+        client.send(client.call(1))
+        until(lambda: door._waiting == 1)
+        stopping = other.submit(door.stop, 5)
+        client.until(lambda: bool(client.goaways()))
+        with pytest.raises(ConnectionError):
+            Remote(port)
+        client.socket.close()
+        stopping.result(5)
+
+
+def test_a_connection_that_was_just_accepted_hears_of_the_end(serve):
+    """It is told as soon as it is known."""
+    door, port = serve()
+    door._leaving = True
+    with Remote(port) as client:
+        client.until(lambda: bool(client.goaways()))
+
+        assert client.all(GoAwayFrame)[0].last_stream_id == 2**31 - 1
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_stopping_needs_neither_start_nor_peers(started):
+    """A server that fails to start stops what it has."""
+    door, port = EventLoopDoor(bytes), free_port()
+    door.listen(f"127.0.0.1:{port}")
+    if started:
+        door.start()
+    door.stop(5)
+    with pytest.raises(ConnectionError):
+        Remote(port)
+
+
+def test_a_port_is_free_again_at_once(serve):
+    """A server that is restarted must not wait for old connections to be forgotten."""
+    check = bytes
+    door, port = serve(check)
+    with Remote(port) as client:
+        client.send(client.call(1))
+        client.served(1)
+        door.stop(0)
+        again = EventLoopDoor(check)
+        again.listen(f"127.0.0.1:{port}")
+        again.start()
+        with Remote(port) as another:
+            another.send(another.call(1))
+            assert another.served(1) == [[b"ask"]]
+        again.stop(0)
+
+
+def test_a_slow_call_does_not_keep_the_door_from_others(serve, monkeypatch):
+    """Half-open calls cost their own connection only, and end after a while."""
+    monkeypatch.setattr(connection, "HALF_OPEN_SECONDS", 0.2)
+    _, port = serve()
+    with Remote(port) as slow, Remote(port) as client:
+        slow.send(slow.head(1, CHECK), body(1, b"\0", end=False))
+        client.send(client.call(1))
+        assert client.served(1) == [[b"ask"]]
+
+        slow.until(lambda: slow.answer(1).reset == 8)
