@@ -90,8 +90,9 @@ class Verdicts:
             if len(self._seeds) < MAX_SEEDS:
                 self._seeds[tag] = seed
         named = seed.copy()
-        named.update(token.encode("utf-8", "surrogatepass"))
-        return bytes(named.digest()[:DIGEST_SIZE])
+        named.update(token.encode() if token.isascii() else token.encode("utf-8", "surrogatepass"))
+        name: bytes = named.digest()[:DIGEST_SIZE]
+        return name
 
     def find(self, name: bytes, now: float) -> Verdict | None:
         """Find a verdict that may be repeated.
