@@ -105,22 +105,8 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
     with ExitStack() as stack:
         metrics = Metrics(__version__)
         observer = KeyObserver(metrics)
-        refresher = KeyRefresher(Fetcher(), time.monotonic, lambda: random.uniform(-1, 1), observer)  # noqa: S311 - spreads load
-        stack.callback(refresher.close)
-        store = KeyStore(time.monotonic, refresher)
-        metrics.show_keys(lambda: _samples(store.all()))
-        log = DecisionLog(stream, line, metrics.log_dropped) if line else None
-        if log:
-            stack.callback(log.close)
-        check = Check(
-            settings.cache_bytes,
-            now=time.time,
-            timer=time.perf_counter,
-            new_id=lambda: str(uuid4()),
-            metrics=metrics,
-            log=log,
-        )
-        metrics.show_verdicts(lambda: [_size("allow", check.running.allowed), _size("deny", check.running.denied)])
+        store = _store(metrics, observer, stack)
+        check = _check(settings, metrics, _log(stream, line, metrics, stack))
         generations = Generations(
             settings.config,
             lambda: parts(settings.config, os.environ),
@@ -135,9 +121,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         observer.changed = readiness.update
         readiness.update()
         if settings.admin is not None:
-            admin = Admin(*settings.admin, ready=lambda: readiness.ready, metrics=metrics.text)
-            stack.callback(admin.close)
-            _logger.info("admin port on %s:%d", settings.admin[0], admin.port)
+            stack.callback(_admin(settings.admin, readiness, metrics).close)
         for address in settings.listen:
             door.listen(address)
         on_signals(events.put)
@@ -154,6 +138,34 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
             _pause(events, settings.drain_seconds)
         door.stop(settings.grace_seconds)
         _logger.info("stopped")
+
+
+def _store(metrics: Metrics, observer: KeyObserver, stack: ExitStack) -> KeyStore:
+    refresher = KeyRefresher(Fetcher(), time.monotonic, lambda: random.uniform(-1, 1), observer)  # noqa: S311 - spreads load
+    stack.callback(refresher.close)
+    store = KeyStore(time.monotonic, refresher)
+    metrics.show_keys(lambda: _samples(store.all()))
+    return store
+
+
+def _log(stream: TextIO, line: Line | None, metrics: Metrics, stack: ExitStack) -> DecisionLog | None:
+    if line is None:
+        return None
+    log = DecisionLog(stream, line, metrics.log_dropped)
+    stack.callback(log.close)
+    return log
+
+
+def _check(settings: Settings, metrics: Metrics, log: DecisionLog | None) -> Check:
+    check = Check(settings.cache_bytes, now=time.time, timer=time.perf_counter, new_id=lambda: str(uuid4()), metrics=metrics, log=log)
+    metrics.show_verdicts(lambda: [_size("allow", check.running.allowed), _size("deny", check.running.denied)])
+    return check
+
+
+def _admin(address: tuple[str, int], readiness: Readiness, metrics: Metrics) -> Admin:
+    admin = Admin(*address, ready=lambda: readiness.ready, metrics=metrics.text)
+    _logger.info("admin port on %s:%d", address[0], admin.port)
+    return admin
 
 
 def _door(transport: Transport, check: Check) -> Door:

@@ -65,10 +65,11 @@ class Server:
         *arguments: str,
         configuration: str = CONFIGURATION,
         environment: Mapping[str, str] | None = None,
+        port: int | None = None,
     ) -> Self:
         config = folder / "authz.yaml"
         config.write_text(configured(configuration, pool, cognito))
-        port, admin = free_port(), free_port()
+        port, admin = port or free_port(), free_port()
         command = ["serve", "--config", str(config), "--listen", f"127.0.0.1:{port}", "--admin", str(admin), "--drain-seconds", "0"]
         process = authz_server(*command, *arguments, log=folder / "server.log", environment=environment)
         server = cls(process=process, config=config, port=port, admin=admin)
