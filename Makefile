@@ -76,8 +76,8 @@ bench-reference: build/reference/go build/reference/rust ## Build the servers to
 build/reference/go: $(wildcard load_tests/reference/go/*)
 	if command -v go; then cd load_tests/reference/go && go build -mod=readonly -trimpath -o $(CURDIR)/$@ .; fi
 
-build/reference/rust: load_tests/reference/rust/Cargo.lock $(wildcard load_tests/reference/rust/src/*)
-	if command -v cargo; then cd load_tests/reference/rust && cargo build --locked --release --target-dir $(CURDIR)/build/reference/cargo && \
+build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests/reference/rust/src/*)
+	if command -v cargo; then cd load_tests/reference/rust && cargo build --release --target-dir $(CURDIR)/build/reference/cargo && \
 		cp $(CURDIR)/build/reference/cargo/release/noop $(CURDIR)/$@; fi
 
 .venv: .venv/installed

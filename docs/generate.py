@@ -30,6 +30,7 @@ def metrics() -> str:
     """Write the table of metrics."""
     measured = Metrics("")
     measured.show_keys(tuple)
+    measured.show_verdicts(tuple)
     rows = []
     for family in (*measured.registry.collect(), *SupervisorMetrics(0).registry.collect()):
         name = f"{family.name}_total" if family.type == "counter" else family.name

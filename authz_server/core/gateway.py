@@ -238,7 +238,7 @@ class Gateway:
         name = ""
         try:
             segments = paths.split(request.path)
-            api, rest = self._api(request, segments)
+            api, rest = self._api(request, segments) if request.context else self.hosts.find(request.host, segments)
             name = api.name
             return Match(api, api.named(request.context) if "authorizer" in request.context else api.route(rest, request.method))
         except Denied as denied:
@@ -266,8 +266,6 @@ class Gateway:
     def _api(self, request: Request, segments: list[str]) -> tuple[Api, list[str]]:
         """Find the api: the one that Envoy names, or by host and base path."""
         context = request.context
-        if not context:
-            return self.hosts.find(request.host, segments)
         if "authorization_scopes" in context and "authorizer" not in context:
             raise Denied(Reason.CONTEXT_REFUSED)
         if "api" not in context:

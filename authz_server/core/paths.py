@@ -37,7 +37,7 @@ def split(target: str) -> list[str]:
     if not _PLAIN.fullmatch(path):
         _check_escapes(path)
     segments = path[1:].split("/")
-    if "#" in target or "." in segments or ".." in segments or "" in segments[:-1]:
+    if "#" in target or "//" in path or ("/." in path and not {".", ".."}.isdisjoint(segments)):
         raise Denied(Reason.PATH_REFUSED)
     return segments
 

@@ -189,7 +189,7 @@ def strict_json(document: bytes) -> Any:
 
     Source: RFC 8259 sections 4, 6 and 8; RFC 7519 section 4 (duplicate claim names).
     """
-    value = json.loads(document.decode(), object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+    value = _STRICT.decode(document.decode())
     if b"\\u" in document:  # an escape may hold half of a pair, which no UTF-8 header can carry
         json.dumps(value, ensure_ascii=False).encode()
     return value
@@ -211,3 +211,6 @@ def _float(text: str) -> float:
     if isinf(value):
         raise ValueError(f"{text} is no finite number")
     return value
+
+
+_STRICT: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)

@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TextIO
 
 from authz_server.core.decisions import Allow, Deny
@@ -81,7 +82,13 @@ def as_json(entry: Entry) -> str:
 
 
 def _when(time: float) -> str:
-    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
+    second, thousandth = divmod(int(time * 1000), 1000)
+    return f"{_second(second)}.{thousandth:03}+00:00"
+
+
+@lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def as_text(entry: Entry) -> str:

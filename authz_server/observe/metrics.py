@@ -158,6 +158,14 @@ class Metrics:
         tally.buckets[bisect_left(_BUCKETS, seconds)] += 1
         tally.seconds += seconds
 
+    def repeated(self, labels: Labels, seconds: float) -> None:
+        """Count a check whose verdict was repeated, and that it was."""
+        tally = self._tally()
+        tally.hits += 1
+        tally.checks[labels] = tally.checks.get(labels, 0) + 1
+        tally.buckets[bisect_left(_BUCKETS, seconds)] += 1
+        tally.seconds += seconds
+
     def hit(self) -> None:
         """Count a token whose verdict was repeated."""
         self._tally().hits += 1

@@ -115,7 +115,7 @@ class Check:
         route = match.route
         now = self._now()
         name = b""
-        if route.tag and route.authorizer is not None:
+        if route.tag and self._budget and route.authorizer is not None:
             token = request.headers.get(route.authorizer.identity_source)
             if token and len(token) <= MAX_HEADER_LENGTH:
                 name = running.allowed.digest(route.tag, token)
@@ -133,18 +133,18 @@ class Check:
 
     def _repeat(self, request: Request, match: Match, verdict: Verdict, began: float) -> bytes:
         """Answer as before."""
-        self._metrics.hit()
         api, route = match.api.name, match.route.label
+        if verdict.reason is None and self._log is None and not verdict.dropped:
+            self._metrics.repeated((api, route, "allow", ""), self._timer() - began)
+            return verdict.answer
+        self._metrics.hit()
         if verdict.reason is not None:
             return self._answer(request, Deny(reason=verdict.reason, api=api, route=route), began)
-        seconds = self._timer() - began
-        if self._log is None and not verdict.dropped:
-            self._metrics.count((api, route, "allow", ""), seconds)
-        elif verdict.logged is None and not verdict.dropped:
-            self._note(request, self.running.allow(api, route), seconds, self._request_id(request))
+        if verdict.logged is None and not verdict.dropped:
+            allowed = self.running.allow(api, route)
         else:
             allowed = Allow(api=api, route=route, logged=verdict.logged or {}, dropped=verdict.dropped)
-            self._note(request, allowed, seconds, self._request_id(request))
+        self._note(request, allowed, self._timer() - began, self._request_id(request))
         return verdict.answer
 
     def again(self, request: Request, began: float) -> bytes:

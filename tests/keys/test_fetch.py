@@ -202,6 +202,7 @@ def test_broken_answers_are_failures_of_the_connection(how: dict[str, Any], faul
         "ftp://127.0.0.1/keys",
         "http://",
         "http://[",
+        "http://127.0.0.1:x/",
         "://x",
     ],
 )

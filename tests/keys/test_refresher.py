@@ -228,8 +228,8 @@ def test_a_bug_of_the_observer_does_not_end_the_fetching(
         assert observer.next().outcome == outcome
     refresher.close()
 
-    told = [(record.levelno, record.getMessage().split("\n")[0]) for record in caplog.records]
-    assert told == [(logging.ERROR, "bug: whoever watches key fetches failed")] * 3
+    told = [(record.levelno, record.getMessage().split("\n")[0], record.exc_info[0]) for record in caplog.records]
+    assert told == [(logging.ERROR, "bug: whoever watches key fetches failed", ZeroDivisionError)] * 3
 
 
 def test_keys_are_fetched_again_when_they_are_due(make: Make, pool: UserPool, place: Place, endpoint: Endpoint, observer: Observer) -> None:

@@ -1,0 +1,277 @@
+"""Scale curves: how a check's cost grows with what is configured and with who asks. `make bench-scale` draws one picture for each.
+
+Costs are processor time of `Check.__call__` in this process, on requests that were written before; only the curve of streams goes
+through a door, and the one of reloads through a running server.
+"""
+
+import argparse
+import itertools
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import disturbances
+import targets
+import yaml
+from curve import Curve, Line
+from document import PERFORMANCE, replace_block
+from in_process import Generation, per_call
+from machine import cores, description
+from measurement import Lengths, measure
+from processes import end_children_on_sigterm
+from traffic import Load
+from workload import HOST, Workload, check_request, configuration
+
+from authz_server.envoy.stubs import CheckResponse
+from authz_server.server.check import Check
+from authz_server.testing import UserPool
+
+PICTURES = Path(__file__).with_name("pictures")
+DAY = 86_400
+BUDGETS_MIB = (64, 8)
+ENOUGH = 150_000  # random checks after which a cache of so many MiB holds what it can
+SAMPLE = 20_000
+LENGTHS = Lengths(warm_up=0.5, run=1.5)
+RELOAD_LOAD, RELOAD_SECONDS = Load(connections=8, streams=16, rate=2_000), 8.0
+
+
+class Bench:
+    """What the curves are measured with.
+
+    Args:
+        folder: for files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pool = UserPool("eu-west-1_Bench0001")
+        self.user = self.pool.add_user("ada", groups=["admins"], attributes={"email": "ada@example.com", "email_verified": True})
+        self.pool.add_client("web", lifetime=DAY)
+
+    def configuration(self) -> dict[str, Any]:
+        """Write the configuration of all benchmarks, with the keys in a file."""
+        return configuration(self.pool, "") | {"user_pools": {self.pool.id: self.keys(self.pool)}}
+
+    def keys(self, pool: UserPool) -> dict[str, str]:
+        """Write a pool's keys into a file."""
+        name = f"{pool.id}.json"
+        (self.folder / name).write_bytes(pool.jwks_document())
+        return {"jwks_file": name}
+
+    def request(self, token: str, path: str = "/prod/orders/7f3a", host: str = HOST) -> bytes:
+        """Write a CheckRequest with a token."""
+        return check_request({"x-request-id": "5f0c8b8e-2f1a-4d0e-9b6c-7a8d9e0f1a2b", "authorization": f"Bearer {token}"}, path, host)
+
+    def hit_and_miss(self, written: dict[str, Any], requests: Sequence[bytes]) -> tuple[float, float]:
+        """Measure a configuration: the cost of a check whose token is known, and of one that is verified."""
+        with Generation(written, self.folder) as generation:
+            return _cost(generation.check(), requests), _cost(generation.check(cache_mib=0), requests)
+
+    def routes(self, counts: Sequence[int]) -> Curve:
+        """Grow one api."""
+        token = self.pool.id_token()
+
+        def point(count: int) -> tuple[float, float]:
+            written = self.configuration()
+            written["apis"]["shop"]["routes"] = many_routes(count)
+            asked = [self.request(token, f"/prod/v{each % 10}/resource{each}/7f3a") for each in _spread(count)]
+            return self.hit_and_miss(written, asked)
+
+        return _hit_miss("routes", "routes of one api", counts, point)
+
+    def apis(self, counts: Sequence[int]) -> Curve:
+        """Add apis, each with hosts of its own."""
+        token = self.pool.id_token()
+
+        def point(count: int) -> tuple[float, float]:
+            written = self.configuration()
+            (api,) = written["apis"].values()
+            written["apis"] = {f"api{each}": api | {"hosts": [f"api{each}.example.com"]} for each in range(count)}
+            return self.hit_and_miss(written, [self.request(token, host=f"api{each}.example.com") for each in _spread(count)])
+
+        return _hit_miss("apis", "apis with 20 routes each", counts, point)
+
+    def pools(self, counts: Sequence[int]) -> Curve:
+        """Add user pools to one authorizer."""
+        key = self.pool.id_key
+        claims = self.pool.id_claims()
+
+        def point(count: int) -> tuple[float, float]:
+            written = self.configuration()
+            ids = [f"eu-west-1_Pool{each:05}" for each in range(count)]
+            arns = [f"arn:aws:cognito-idp:eu-west-1:123456789012:userpool/{each}" for each in ids]
+            written["authorizers"]["users"]["provider_arns"] = arns
+            written["user_pools"] = {each: self.keys(self.pool) for each in ids}
+            issuers = [f"https://cognito-idp.eu-west-1.amazonaws.com/{ids[each]}" for each in _spread(count)]
+            return self.hit_and_miss(written, [self.request(key.sign(claims | {"iss": issuer})) for issuer in issuers])
+
+        return _hit_miss("pools", "user pools of one authorizer", counts, point)
+
+    def claims(self, counts: Sequence[int]) -> Curve:
+        """Add claims to the token."""
+
+        def point(count: int) -> tuple[float, float]:
+            more = {f"custom:{each}": f"value {each}" for each in range(count - len(self.pool.id_claims()))}
+            return self.hit_and_miss(self.configuration(), [self.request(self.pool.id_key.sign(self.pool.id_claims() | more))])
+
+        return _hit_miss("claims", "claims in the token", counts, point)
+
+    def tokens(self, counts: Sequence[int]) -> Curve:
+        """Spread checks over ever more tokens, at random and evenly: the worst for a cache."""
+        names = Names(self, max(counts))
+        lines = [Line(f"cache of {mib} MiB", [self._tokens(names, count, mib) for count in counts]) for mib in BUDGETS_MIB]
+        return Curve(name="tokens", label="different tokens, asked for evenly", counts=counts, lines=lines)
+
+    def _tokens(self, names: "Names", count: int, mib: int) -> float:
+        with Generation(self.configuration(), self.folder) as generation:
+            check = generation.check(cache_mib=mib)
+            budget = mib * 1_048_576
+            first = range(count) if count <= ENOUGH else random.sample(range(count), ENOUGH)
+            for number in first:
+                check(names.request(number))
+            took, left = 0.0, SAMPLE
+            while left:
+                some = [names.request(random.randrange(count)) for _ in range(min(left, 1_000))]  # noqa: S311 - chooses a load
+                began = time.thread_time()
+                for data in some:
+                    check(data)
+                took += time.thread_time() - began
+                left -= len(some)
+            allowed = check.running.allowed
+            if allowed.size > budget:
+                raise RuntimeError(f"the cache takes {allowed.size} bytes of {budget}")
+            cost = took / SAMPLE * 1e6
+            _say(f"tokens {count:,}, {mib} MiB: {cost:.1f} µs, {len(allowed):,} kept, {allowed.size / 2**20:.0f} MiB")
+            return cost
+
+
+class Names:
+    """Requests whose tokens have different names in the cache, without minting a token for each, which would take minutes.
+
+    The identity source is part of the name as it was sent, so each token counts as 64 when the letters of `Bearer ` differ in case.
+
+    Args:
+        bench: mints tokens.
+        count: how many names are needed.
+    """
+
+    def __init__(self, bench: Bench, count: int) -> None:
+        self._spellings = ["".join(letters) + " " for letters in itertools.product(*zip("bearer", "BEARER", strict=True))]
+        claims = bench.pool.id_claims()
+        numbers = range(-(-count // len(self._spellings)))
+        signed = [bench.pool.id_key.sign(claims | {"custom:number": str(number)}) for number in numbers]
+        self._requests = [bench.request(token).partition(b"Bearer ") for token in signed]
+
+    def request(self, number: int) -> bytes:
+        """Write one of them."""
+        token, spelling = divmod(number, len(self._spellings))
+        before, _, after = self._requests[token]
+        return before + self._spellings[spelling].encode() + after
+
+
+def many_routes(count: int) -> dict[str, Any]:
+    """Write resources, as in the configuration."""
+    return {f"/v{each % 10}/resource{each}/{{id}}": {"GET": {"authorizer": "users"}} for each in range(count)}
+
+
+def streams(counts: Sequence[int], folder: Path) -> Curve:
+    """Ask with ever more requests at once on eight connections."""
+    lines: Mapping[str, list[float]] = {door: [] for door in targets.DOORS}
+    with Workload(folder) as work:
+        stage = targets.Stage(work=work, cores=cores(), folder=folder)
+        for door, values in lines.items():
+            with targets.direct(targets.HIT[door]).start(stage) as running:
+                for count in counts:
+                    load = Load(connections=min(8, count), streams=max(1, count // 8))
+                    values.append(measure(running, load, LENGTHS).traffic.rate)
+                    _say(f"{door}, {count} streams: {values[-1]:.0f}/s")
+    return Curve(
+        name="streams", label="requests at once", counts=counts, lines=[Line(*line) for line in lines.items()], unit="requests/s, one core"
+    )
+
+
+def reloads(counts: Sequence[int], folder: Path) -> Curve:
+    """Load a configuration of ever more routes again while checks arrive: the longest that one of them took."""
+    longest: Mapping[str, list[float]] = {"reloads": [], "no reload": []}
+    for count in counts:
+        for line, values in longest.items():
+            with Workload(folder) as work:
+                written = yaml.safe_load(work.config.read_text())
+                written["apis"]["shop"]["routes"] |= many_routes(count)
+                work.config.write_text(yaml.dump(written, Dumper=yaml.CSafeDumper))
+                stage = targets.Stage(work=work, cores=cores(), folder=folder)
+                with targets.direct(targets.HIT["asyncio"]).start(stage) as running:
+                    action = signal.SIGHUP if line == "reloads" else None
+                    took = disturbances.traffic(running, RELOAD_LOAD, RELOAD_SECONDS, disturbances.signals(running, action))
+            values.append(took.longest / 1_000)
+            _say(f"{count:,} routes, {line}: longest {took.longest / 1_000:.1f} ms, p99 {took.p99 / 1_000:.2f} ms")
+    lines = [Line(*line) for line in longest.items()]
+    return Curve(name="reload", label="routes in the file", counts=counts, lines=lines, unit="longest check, ms")
+
+
+def _hit_miss(name: str, label: str, counts: Sequence[int], point: Callable[[int], tuple[float, float]]) -> Curve:
+    points = []
+    for count in counts:
+        points.append(point(count))
+        _say(f"{name} {count:,}: hit {points[-1][0]:.1f} µs, miss {points[-1][1]:.1f} µs")
+    hits, misses = zip(*points, strict=True)
+    return Curve(name=name, label=label, counts=counts, lines=[Line("hit", hits), Line("miss", misses)])
+
+
+def _cost(check: Check, requests: Sequence[bytes]) -> float:
+    for data in requests:
+        _require_allow(check(data))
+    return per_call(check, requests, seconds=0.5)
+
+
+def _require_allow(answer: object) -> None:
+    if not isinstance(answer, bytes) or CheckResponse.FromString(answer).status.code:
+        raise RuntimeError(f"not allowed: {answer!r}")
+
+
+def _spread(count: int, most: int = 100) -> list[int]:
+    """Choose numbers below *count*, evenly."""
+    step = max(1, count // most)
+    return list(range(0, count, step))[:most]
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Measure and draw."""
+    end_children_on_sigterm()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("curves", nargs="*", metavar="CURVE", help="some of: routes apis pools claims tokens streams reload")
+    parser.add_argument("--document", action="store_true", help="rewrite the tables in docs/performance.md, too")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="authz-scale-") as name:
+        folder = Path(name)
+        bench = Bench(folder)
+        curves: Mapping[str, Callable[[], Curve]] = {
+            "routes": lambda: bench.routes((10, 100, 1_000, 10_000, 100_000)),
+            "apis": lambda: bench.apis((1, 10, 100, 1_000)),
+            "pools": lambda: bench.pools((1, 10, 100, 1_000)),
+            "claims": lambda: bench.claims((15, 30, 100, 300)),
+            "tokens": lambda: bench.tokens((1, 100, 10_000, 100_000, 300_000, 1_000_000)),
+            "streams": lambda: streams((1, 8, 32, 128, 512, 1_000), folder),
+            "reload": lambda: reloads((10, 1_000, 10_000, 100_000), folder),
+        }
+        texts = [description()]
+        for curve in arguments.curves or curves:
+            measured = curves[curve]()
+            measured.draw(PICTURES)
+            texts.append(measured.markdown())
+            print(measured.markdown(), flush=True)
+    if arguments.document:
+        replace_block(PERFORMANCE, "scale", "\n\n".join(texts))
+
+
+if __name__ == "__main__":
+    main()

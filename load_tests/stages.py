@@ -1,0 +1,164 @@
+"""Where the time of a check goes: `make profile` measures each stage and rewrites its table in docs/performance.md.
+
+Every stage is called in a tight loop as the check calls it, with the objects of a real check. The transport is the no-op of the same door
+under load. Loops keep caches warm, so stages add up to less than a check costs a server; the difference has its own row.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import machine
+import targets
+import yaml
+from document import PERFORMANCE, replace_block
+from in_process import Generation, per_call
+from measurement import Lengths, measure
+from processes import end_children_on_sigterm
+from report import row
+from targets import OVER_GRPC
+from workload import Workload
+
+from authz_server.core import claims as core_claims
+from authz_server.core import paths, tokens
+from authz_server.core.gateway import Match
+from authz_server.core.verdicts import Verdict
+from authz_server.envoy import request as envoy_request
+from authz_server.envoy import response as envoy_response
+from authz_server.observe.decision_log import Entry, as_json
+from authz_server.observe.metrics import Metrics
+from authz_server.server.check import Check
+
+LENGTHS = Lengths(warm_up=1.0, run=2.0)
+REPETITIONS = 3
+
+Stages = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A check with everything that comes about on its way.
+
+    Args:
+        generation: that decides.
+        data: the CheckRequest.
+    """
+
+    generation: Generation
+    data: bytes
+
+    def stages(self) -> Mapping[str, tuple[Stages, float]]:
+        """Time the stages of a hit and of a miss, and each check as a whole."""
+        gateway = self.generation.gateway
+        hit, miss = self.generation.check(), self.generation.check(cache_mib=0)
+        hit(self.data)
+        request = envoy_request.parse(self.data)
+        match: Any = gateway.match(request)
+        header = request.headers["authorization"]
+        token = tokens.parse(tokens.from_header(header))
+        decision: Any = gateway.judge(match, request, time.time())
+        now = time.time()
+        metrics = Metrics("0")
+        entry = Entry(now, 0.00001, request.method, request.host, Check._request_id(request), decision)  # noqa: SLF001
+        labels = (decision.api, decision.route, "allow", "")
+        allowed = hit.running.allowed
+        name = allowed.digest(match.route.tag, header)
+        verdict: Any = allowed.find(name, now)
+
+        common = {
+            "read the request": _once(lambda: envoy_request.parse(self.data)),
+            "route: path, host, resource": _once(lambda: gateway.match(request)),
+            "of it: cut the path": _once(lambda: paths.split(request.path)),
+        }
+        look_up = {
+            "name the token (header, SHA-256)": _once(lambda: allowed.digest(match.route.tag, request.headers.get("authorization") or "")),
+            "find the verdict": _once(lambda: allowed.find(name, now)),
+        }
+        count = {"count it": _once(lambda: (metrics.hit(), metrics.count(labels, 0.00001)))}
+        log = {"write a line of the decision log (only if on)": _once(lambda: as_json(entry))}
+        keys = match.route.authorizer.pools[token.claims["iss"]]
+        key = keys.find(token.kid)
+        verify = {
+            "read the token (base64url, JSON)": _once(lambda: tokens.parse(tokens.from_header(header))),
+            "find the key": _once(lambda: keys.find(token.kid)),
+            "verify the signature": _once(lambda: tokens.verify(token, key)),
+            "check claims, write claim headers": _once(lambda: _claims(match, token.claims, now)),
+            "write the answer": _once(lambda: envoy_response.allow(decision)),
+            "keep the verdict": _once(lambda: hit.running.denied.keep(name, _fresh(verdict))),
+        }
+        return {
+            "hit": ({**common, **look_up, **count, **log}, _once(lambda: hit(self.data))),
+            "miss": ({**common, **look_up, **verify, **count, **log}, _once(lambda: miss(self.data))),
+        }
+
+
+def main() -> int:
+    """Measure, and rewrite the table."""
+    end_children_on_sigterm()
+    cores = machine.cores()
+    with tempfile.TemporaryDirectory(prefix="authz-profile-") as folder, Workload(Path(folder)) as work:
+        served = _served(targets.Stage(work=work, cores=cores, folder=Path(folder)))
+        machine_description = machine.description()
+        os.sched_setaffinity(0, {cores.server})
+        with Generation(yaml.safe_load(work.config.read_text()), Path(folder)) as generation:
+            table = markdown(Example(generation=generation, data=work.request).stages(), served)
+    print(table)
+    replace_block(PERFORMANCE, "stages", f"{machine_description}\n\n{table}")
+    return 0
+
+
+def markdown(stages: Mapping[str, tuple[Stages, float]], served: Mapping[str, float]) -> str:
+    """Write the table.
+
+    Args:
+        stages: of a hit and of a miss, and each as a whole, in this process.
+        served: microseconds of a check under load, by kind.
+    """
+    (hit, whole_hit), (miss, whole_miss) = stages["hit"], stages["miss"]
+    lines = [row(("stage", "hit µs", "miss µs")), row(("---", "--:", "--:"))]
+    lines.append(_line("transport: HTTP/2 and gRPC (the no-op under load)", served["no-op"], served["no-op"]))
+    lines += [_line(name, hit.get(name), cost) for name, cost in miss.items()]
+    lines.append(_line("**the whole check in this process**, log off", whole_hit, whole_miss))
+    lines.append(_line("**under load**, log off", served["hit"], served["miss"]))
+    rest = {"hit": served["hit"] - served["no-op"] - whole_hit, "miss": served["miss"] - served["no-op"] - whole_miss}
+    lines.append(_line("of it: beyond transport and check (cold caches, garbage collection)", rest["hit"], rest["miss"]))
+    return "\n".join(lines)
+
+
+def _line(name: str, *values: float | None) -> str:
+    return row((name, *("" if value is None else f"{value:.1f}" for value in values)))
+
+
+def _served(stage: targets.Stage) -> Mapping[str, float]:
+    """Measure the asyncio door under load: the least of some runs."""
+    least: dict[str, float] = {}
+    for _ in range(REPETITIONS):
+        for kind, servers in (("no-op", targets.NOOP), ("hit", targets.HIT), ("miss", targets.MISS)):
+            with targets.direct(servers["asyncio"]).start(stage) as running:
+                cost = measure(running, OVER_GRPC[0], LENGTHS).cpu["server"]
+                least[kind] = min(cost, least.get(kind, cost))
+                print(f"{kind}: {cost:.1f} µs", file=sys.stderr, flush=True)
+    return least
+
+
+def _once(call: Callable[[], object]) -> float:
+    return per_call(lambda _: call(), (None,), seconds=0.4)
+
+
+def _claims(match: Match, claims: Mapping[str, object], now: float) -> Sequence[object]:
+    """Do what stands between the signature and the answer."""
+    tokens.check_times(claims, now)
+    return core_claims.headers(claims, match.api.claims.headers)
+
+
+def _fresh(verdict: Verdict) -> Verdict:
+    return Verdict(answer=verdict.answer, reason=None, proof=verdict.proof, since=verdict.since, until=verdict.until)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
