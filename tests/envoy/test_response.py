@@ -74,7 +74,11 @@ def test_an_allow_sets_and_strips_headers() -> None:
 
 def test_a_bare_allow_is_an_allow() -> None:
     """Without headers to set or strip the response still says OK."""
-    assert read(allow(Allow(api="a", route="r"))).status.code == 0
+    response = read(allow(Allow(api="a", route="r")))
+
+    assert response.HasField("status")
+    assert response.status.code == 0
+    assert response.WhichOneof("http_response") in {None, "ok_response"}
 
 
 def test_metadata_is_nested_as_on_api_gateway() -> None:

@@ -118,6 +118,44 @@ def test_an_entry_is_one_line(method: str, host: str) -> None:
     assert json.loads(as_json(entry)) == fields(entry)
 
 
+@pytest.mark.parametrize(
+    "decision",
+    [
+        pytest.param(ALLOWED, id="allow"),
+        pytest.param(Allow(api="é\n", route='GET /"{x}"', logged={"sub": 'a"\n', "é": "\ud83d\ude00"}), id="allow with claims"),
+        *(pytest.param(Deny(reason=reason, api="a", route="r"), id=reason.label) for reason in Reason),
+    ],
+)
+def test_json_is_what_the_fields_say(decision: Allow | Deny) -> None:
+    """A line of JSON is `fields` in compact form, whatever is logged."""
+    entry = ENTRY._replace(decision=decision, method='G"\n', host="\ud800é")
+
+    assert as_json(entry) == json.dumps(fields(entry), separators=(",", ":"))
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, "0.0"), (0.0000001, "0.0"), (0.00001, "0.01"), (1e6, "1000000000.0")])
+def test_durations_are_numbers(seconds: float, told: str) -> None:
+    """A duration is a JSON number of milliseconds, however short or long it was."""
+    assert f'"duration_ms":{told}}}' in as_json(ENTRY._replace(seconds=seconds))
+
+
+@pytest.mark.parametrize(
+    ("time", "told"), [(0.0, "1970-01-01T00:00:00.000"), (1_757_430_433.999, "2025-09-09T15:07:13.999"), (1e9, "2001-09-09T01:46:40.000")]
+)
+def test_times_have_milliseconds(time: float, told: str) -> None:
+    """A time is ISO 8601 in UTC; a second is not taken for the one before it."""
+    assert fields(ENTRY._replace(time=time))["time"] == told + "+00:00"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups"), [([2_048, 2_048], 1), ([2_048, 2_049], 2), ([4_096], 1), ([4_097, 1], 2), ([1, 4_096, 1], 3), ([], 0)]
+)
+def test_a_pipe_is_filled_to_the_brim(sizes: list[int], groups: int) -> None:
+    """PIPE_BUF octets are one write, one more is another."""
+    assert select.PIPE_BUF == 4_096
+    assert len(list(writes("x" * size for size in sizes))) == groups
+
+
 @given(st.lists(st.integers(0, 6_000)))
 def test_writes_are_what_a_pipe_takes_whole(sizes: list[int]) -> None:
     """Lines keep their order and are never split; together they are at most PIPE_BUF octets, or one line that is longer."""
@@ -185,6 +223,18 @@ def test_entries_are_written_soon(log: DecisionLog, stream: Stream) -> None:
     log(ENTRY)
 
     assert stream.reached.wait(PATIENCE)
+
+
+def test_lines_do_not_stay_in_a_buffer(lost: list[int]) -> None:
+    """A line that was written is there for its reader."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(io.BufferedWriter(raw, 65_536), write_through=False)
+    log = DecisionLog(stream, as_json, lost.append)
+    log(ENTRY)
+    log.close()
+
+    assert hosts(raw.getvalue().decode()) == ["api.test"]
+    stream.close()
 
 
 def test_a_log_without_entries_writes_nothing(log: DecisionLog, stream: Stream) -> None:

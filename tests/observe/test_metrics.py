@@ -103,8 +103,13 @@ def test_lookups_are_counted(metrics: Metrics) -> None:
     metrics.missed()
     for _ in range(3):
         metrics.hit()
+    metrics.repeated(("a", "r", "allow", ""), 0.002)
 
-    assert value(metrics, "authz_verdict_lookups_total", result="hit") == 3
+    assert value(metrics, "authz_verdict_lookups_total", result="hit") == 4
+    assert value(metrics, "authz_checks_total", api="a", route="r", decision="allow", reason="") == 1
+    assert value(metrics, "authz_check_duration_seconds_sum") == 0.002
+    assert value(metrics, "authz_check_duration_seconds_bucket", le="0.002") == 1
+    assert value(metrics, "authz_check_duration_seconds_bucket", le="0.001") == 0
     assert value(metrics, "authz_verdict_lookups_total", result="miss") == 1
 
 
