@@ -10,6 +10,7 @@ from authz_server.core.decisions import Proof, Reason
 
 DIGEST_SIZE: Final = 16
 OVERHEAD: Final = 420  # bytes that a verdict takes beside its answer, measured
+LOGGED_OVERHEAD: Final = 200  # bytes that a claim for the log takes beside its text
 SLACK: Final = 1_000  # places of forgotten verdicts that are not worth tidying up
 MAX_SEEDS: Final = 100_000
 
@@ -158,4 +159,5 @@ class Verdicts:
 
 
 def _size(verdict: Verdict) -> int:
-    return OVERHEAD + len(verdict.answer)
+    logged = sum(len(name) + len(text) + LOGGED_OVERHEAD for name, text in verdict.logged.items()) if verdict.logged else 0
+    return OVERHEAD + len(verdict.answer) + logged

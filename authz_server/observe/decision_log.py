@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TextIO
 from authz_server.core.decisions import Allow, Deny
 
 MAX_WAITING: Final = 100_000
+CLOSE_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 0.02  # short, so that writing what has gathered does not hold up checks
 _quoted: Final = json.encoder.encode_basestring_ascii
 _MAX_METHOD, _MAX_HOST = 16, 255
@@ -151,9 +152,9 @@ class DecisionLog:
             self._dropped(1)
 
     def close(self) -> None:
-        """Write what is left and end the thread."""
+        """Write what is left and end the thread, unless nobody reads."""
         self._closing.set()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)  # a reader that is stuck does not keep the process from ending
 
     def _run(self) -> None:
         while not self._closing.wait(FLUSH_SECONDS):

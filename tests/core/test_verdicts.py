@@ -149,3 +149,11 @@ def test_places_of_forgotten_verdicts_are_passed_over():
 
     assert [name for name in (b"1", b"2", b"3", b"4") if kept.find(name, 120)] == [b"3", b"4"]
     assert kept.evictions == 1
+
+
+def test_claims_for_the_log_count():
+    """What an api lets into the log takes memory, too."""
+    kept = Verdicts(10_000, b"s")
+    kept.keep(b"n", Verdict(answer=b"", reason=None, proof=Standing(), since=0, until=1, logged={"sub": "x" * 1_000}))
+
+    assert kept.size > OVERHEAD + 1_000
