@@ -13,7 +13,7 @@ from authz_server.transport.grpc import CallError, Refusal
 from authz_server.transport.health import Health
 
 # zttp ends a connection after 4,096 streams, and after 256 that its peer reset or malformed: say goodbye in good time.
-MAX_STREAMS: Final = 3_500_000
+MAX_STREAMS: Final = 3_500
 MAX_RESETS: Final = 128
 
 # What a peer may send without completing a call. Control frames are charged as if they were this long.

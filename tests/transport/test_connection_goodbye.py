@@ -163,6 +163,12 @@ def test_a_connection_says_goodbye_at_its_age():
         assert client.goaways() == [(EVERY_STREAM, NO_ERROR)]
 
 
+def test_the_goodbye_comes_in_good_time():
+    """zttp ends a connection after so many streams or resets; a client may use all its streams twice until it has heard."""
+    assert MAX_STREAMS + 2 * 128 < 4_096
+    assert MAX_RESETS + 128 <= 256
+
+
 def test_a_connection_says_goodbye_long_before_its_streams_run_out():
     """All calls that a client may have sent until it hears of it are served."""
     client = Client()
