@@ -10,7 +10,7 @@ RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 LOCKS := requirements.lock requirements-server.lock requirements-build.lock requirements-protos.lock
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
-.PHONY: help demo test lint format proto docs lock bench bench-smoke bench-guard bench-reference bench-scale profile .venv .venv-protos
+.PHONY: help demo test conformance lint format proto docs lock bench bench-smoke bench-guard bench-reference bench-scale profile .venv .venv-protos
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -30,6 +30,9 @@ test: .venv .venv-protos ## Run all tests; core, keys and config must be covered
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='$(FULLY_COVERED)' --fail-under=100
+
+conformance: .venv build/go/installed ## Ask h2spec, grpcurl and grpc-health-probe about both doors (needs Go)
+	$(BIN)/python -m pytest -m conformance tests/conformance
 
 lint: .venv ## Check style, types, layers, and that stubs and locks are fresh
 	$(BIN)/ruff check
@@ -93,4 +96,10 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 .venv-protos/installed: requirements-protos.lock
 	$(PYTHON) -m venv .venv-protos
 	.venv-protos/bin/python $(PIP_INSTALL) --require-hashes -r requirements-protos.lock
+	@touch $@
+
+# Tools in Go, with all that they are made of: a go.mod and its hashes. Go 1.21 and later fetch the Go that it asks for.
+build/go/installed: tests/conformance/go.mod tests/conformance/go.sum
+	@go version | grep -qE ' go(1\.(2[1-9]|[3-9][0-9])|[2-9])' || { echo 'make conformance needs Go 1.21 or later (Debian: golang-go)'; exit 1; }
+	cd tests/conformance && GOBIN=$(CURDIR)/build/go/bin go install tool
 	@touch $@

@@ -164,7 +164,7 @@ def test_a_connection_says_goodbye_at_its_age():
 
 
 def test_the_goodbye_comes_in_good_time():
-    """zttp ends a connection after so many streams or resets; a client may use all its streams twice until it has heard."""
+    """The HTTP/2 library ends a connection after so many streams or resets; a client may use all its streams twice until it has heard."""
     assert MAX_STREAMS + 2 * 128 < 4_096
     assert MAX_RESETS + 128 <= 256
 
