@@ -49,10 +49,12 @@ def test_a_check_is_answered_with_head_message_and_trailers():
     assert (answer.messages, answer.trailers, answer.ended) == ([b"ksa"], {"grpc-status": "0"}, True)
 
 
-def test_settings_are_acknowledged_and_announced():
-    """A client learns how many streams it may open and how long header lists may be."""
-    client = Client()
-    ours, acknowledged = [frame for frame in client.read() if isinstance(frame, SettingsFrame)]
+def test_settings_are_announced_at_once_and_acknowledged():
+    """A client learns how many streams it may open and how long header lists may be, before it has said anything."""
+    client = Client(handshake=False)
+    (ours,) = client.read()
+    client.send(PREFACE, SettingsFrame(0))
+    (acknowledged,) = client.read()
 
     assert ours.settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == 128
     assert ours.settings[SettingsFrame.MAX_HEADER_LIST_SIZE] == 65_536

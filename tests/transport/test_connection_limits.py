@@ -81,10 +81,15 @@ def test_a_client_that_completes_calls_may_go_on(path):
     assert not client.ended
 
 
-def test_nothing_is_read_or_written_after_the_end():
-    """What arrives late is none of our business."""
+@pytest.mark.parametrize("goodbye", [False, True])
+def test_nothing_is_read_or_written_after_the_end(goodbye):
+    """What arrives late is none of our business, whether the end came with a goodbye or with an error."""
     client = Client()
-    client.send(b"\0" * 100)
+    if goodbye:
+        client.connection.leave()
+        client.pong()
+    else:
+        client.send(b"\0" * 100)
     assert client.ended
     before = len(client.octets)
     client.send(client.call(1))
@@ -93,6 +98,7 @@ def test_nothing_is_read_or_written_after_the_end():
     client.connection.abandon()
     client.health.set(ready=True)
 
+    assert not client.checked
     assert len(client.octets) == before
 
 
