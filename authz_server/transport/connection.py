@@ -24,15 +24,17 @@ MAX_HELD: Final = 4 * grpc.MAX_MESSAGE_SIZE  # of bodies that arrive in several 
 HALF_OPEN_SECONDS: Final = 20.0  # from the head of a call to its end
 KEEPALIVE_SECONDS: Final = 60.0  # of silence before a ping
 SILENCE_SECONDS: Final = 80.0  # of silence before the peer is taken to be gone
-GOAWAY_SECONDS: Final = 1.0  # between the two steps of a goodbye, if the ping between them is not answered
+GOAWAY_SECONDS: Final = 2.0  # before each of the two steps of a goodbye, if the ping before it is not answered
+MAX_WITHHELD: Final = 2**20  # octets that are held back for the first of them
 FAREWELL_SECONDS: Final = 30.0  # after them, for calls to be finished and answers to be taken
 
-_STAYING, _LEAVING, _LEFT = range(3)  # no goodbye was said, its first step, both
+_STAYING, _PAUSING, _LEAVING, _LEFT = range(4)  # a goodbye: none, none until all before it is read, its first step, both steps
 _NO_ERROR, _STREAM_CLOSED, _REFUSED_STREAM, _CANCEL, _ENHANCE_YOUR_CALM = 0, 5, 7, 8, 11
 _EXPECTED_TIMEOUT: Final = EXPECTED_TIMEOUT.encode()
-_EVERY_STREAM: Final = 2**31 - 1
+_GOAWAY: Final = b"\0\0\x08\x07\0\0\0\0\0" + b"\x7f\xff\xff\xff" + bytes(4)  # every stream is served; no error
 _PING: Final = b"\0\0\x08\x06\0\0\0\0\0"
 _ALIVE: Final = b"alive?.."
+_READ: Final = b"read it?"
 _GOODBYE: Final = b"goodbye."
 
 Unary = Callable[[bytes], "bytes | Wait"]
@@ -104,6 +106,7 @@ class Connection:
         self._now = self._heard = self._pinged = now
         self._goodbye = _STAYING
         self._next_step = now + lifetime  # of the goodbye
+        self._withheld = bytearray()
         self._ended = False
         self._last_stream = 0
         self._streams = self._resets = self._held = 0
@@ -167,26 +170,26 @@ class Connection:
             self._write(_PING + _ALIVE)
         self._end_half_open(now - HALF_OPEN_SECONDS)
         if now >= self._next_step:
-            if self._goodbye == _STAYING:
-                self.leave()
-            else:
-                self._leave_now()
+            self._next_goodbye()
         self._flush()
 
     def leave(self) -> None:
         """Begin to say goodbye; calls in flight, and those the peer sends until it hears of it, are served.
 
-        Source: RFC 9113 section 6.8: first the highest stream id, then, a round trip later, the last one served.
+        The goodbye must be the first that the peer reads when it reads on. Envoy puts a waiting call in the place of each whose answer
+        it reads, and sends those calls when it has read all that there is: if a goodbye is among it, it fails them instead. So a ping
+        asks whether all was read, and until the answer comes, what is written is held back.
         """
         if self._goodbye == _STAYING:
-            self._goodbye = _LEAVING
-            self._next_step = self._now + GOAWAY_SECONDS
-            self._http2.close(_NO_ERROR, _EVERY_STREAM)
             self._flush()
-            self._write(_PING + _GOODBYE)
+            self._goodbye = _PAUSING
+            self._next_step = self._now + GOAWAY_SECONDS
+            self._write(_PING + _READ)
 
     def abandon(self) -> None:
         """Forget every call and close."""
+        if self._goodbye == _PAUSING:
+            self._announce()  # and send what was held back
         self._goodbye = _LEFT
         for stream in list(self._calls):
             self._drop(stream)
@@ -332,8 +335,8 @@ class Connection:
                 self._resets += 1
                 if self._resets >= MAX_RESETS:
                     self.leave()
-        elif isinstance(event, zttp.Ping) and event.ack and event.data == _GOODBYE and self._goodbye == _LEAVING:
-            self._leave_now()
+        elif isinstance(event, zttp.Ping) and event.ack and (self._goodbye, event.data) in ((_PAUSING, _READ), (_LEAVING, _GOODBYE)):
+            self._next_goodbye()
 
     def _end_half_open(self, before: float) -> None:
         """Give up calls whose head came earlier than that and whose end did not."""
@@ -345,6 +348,25 @@ class Connection:
             if since < before:
                 del self._refused[stream]
                 self._http2.stream(stream).reset(_NO_ERROR)
+
+    def _next_goodbye(self) -> None:
+        """Go on with the goodbye, or begin it."""
+        if self._goodbye == _STAYING:
+            self.leave()
+        elif self._goodbye == _PAUSING:
+            self._announce()
+        else:
+            self._leave_now()
+
+    def _announce(self) -> None:
+        """Say the first half of the goodbye, and then what was held back for it.
+
+        Source: RFC 9113 section 6.8: first the highest stream id, then, a round trip later, the last one served.
+        """
+        self._goodbye = _LEAVING
+        self._next_step = self._now + GOAWAY_SECONDS
+        self._write(_GOAWAY + _PING + _GOODBYE + self._withheld)
+        self._withheld.clear()
 
     def _leave_now(self) -> None:
         """Say the second half of the goodbye; watches end, other calls are finished."""
@@ -371,7 +393,11 @@ class Connection:
 
     def _flush(self) -> None:
         octets = self._http2.data_to_send()
-        if octets and not self._ended:
+        if self._goodbye == _PAUSING:
+            self._withheld += octets
+            if len(self._withheld) > MAX_WITHHELD:
+                self._announce()
+        elif octets and not self._ended:
             self._write(octets)
         if self._goodbye == _LEFT and not self._calls and not self._http2.has_pending_send():
             self._end()

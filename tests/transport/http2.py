@@ -87,7 +87,7 @@ class Answer:
 
 
 class Frames:
-    """The client's half of HTTP/2: builds frames, and reads those that come back."""
+    """The client's half of HTTP/2: builds frames, sends them, and reads those that come back."""
 
     def __init__(self):
         self.octets = b""
@@ -112,6 +112,10 @@ class Frames:
     def call(self, stream, message=b"ask", path=CHECK, **headers) -> bytes:
         """Build a whole call."""
         return self.head(stream, path, **headers).serialize() + body(stream, grpc.framed(message)).serialize()
+
+    def send(self, *parts: bytes | Frame):
+        """Send octets and frames."""
+        raise NotImplementedError
 
     def read(self) -> list[Frame]:
         """Read the frames that came since the last time, and add them to the answers."""
@@ -161,6 +165,10 @@ class Frames:
     def goaways(self) -> list[tuple[int, int]]:
         """Read what came, and give the last stream and the error of each goodbye."""
         return [(frame.last_stream_id, frame.error_code) for frame in self.all(GoAwayFrame)]
+
+    def pong(self):
+        """Answer the last ping."""
+        self.send(PingFrame(0, self.all(PingFrame)[-1].opaque_data, flags=["ACK"]))
 
 
 class Client(Frames):
@@ -223,9 +231,10 @@ class Client(Frames):
         assert self._read == len(self.octets)
         return new
 
-    def pong(self):
-        """Answer the last ping."""
-        self.send(PingFrame(0, self.all(PingFrame)[-1].opaque_data, flags=["ACK"]))
+    def leave(self):
+        """Have the connection say the first half of its goodbye: the client tells that it has read everything."""
+        self.connection.leave()
+        self.pong()
 
 
 class Remote(Frames):

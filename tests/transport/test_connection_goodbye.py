@@ -5,18 +5,18 @@ from grpc_health.v1 import health_pb2
 from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from authz_server.transport import grpc
-from authz_server.transport.connection import FAREWELL_SECONDS, GOAWAY_SECONDS, MAX_RESETS, MAX_STREAMS
+from authz_server.transport.connection import FAREWELL_SECONDS, GOAWAY_SECONDS, MAX_RESETS, MAX_STREAMS, MAX_WITHHELD
 from tests.transport.http2 import HEALTH_WATCH, Client, Waiting, body
 
 EVERY_STREAM = 2**31 - 1
-NO_ERROR, REFUSED_STREAM, CANCEL, CALM = 0, 7, 8, 11
+NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, CANCEL, CALM = 0, 1, 7, 8, 11
 
 
 def test_the_first_step_refuses_nothing():
     """The highest stream id is named, so calls that are on their way are served."""
     client = Client()
     client.send(client.call(1))
-    client.connection.leave()
+    client.leave()
     client.send(client.call(3), client.call(5))
 
     assert client.goaways() == [(EVERY_STREAM, NO_ERROR)]
@@ -28,7 +28,7 @@ def test_the_second_step_names_the_last_call_served():
     """It comes when the ping is answered, so the client has heard of the first; later calls are refused for others to serve."""
     client = Client(check=lambda _: Waiting())
     client.send(client.call(1))
-    client.connection.leave()
+    client.leave()
     client.send(client.call(3))
     client.pong()
     assert client.goaways() == [(EVERY_STREAM, NO_ERROR), (3, NO_ERROR)]
@@ -44,14 +44,15 @@ def test_the_second_step_names_the_last_call_served():
     assert client.ended
 
 
-def test_a_client_that_answers_no_ping_gets_the_second_step_all_the_same():
-    """A little later."""
+def test_a_client_that_answers_no_ping_gets_both_steps_all_the_same():
+    """A little later each."""
     client = Client()
     client.connection.leave()
-    client.tick(GOAWAY_SECONDS - 0.25)
-    assert len(client.goaways()) == 1
+    for step in range(2):
+        client.tick(GOAWAY_SECONDS - 0.25)
+        assert len(client.goaways()) == step
+        client.tick(0.25)
 
-    client.tick(0.25)
     assert len(client.goaways()) == 2
     assert client.ended
 
@@ -60,28 +61,81 @@ def test_another_ping_is_no_answer():
     """Neither a client's own ping nor an acknowledgement of something else."""
     client = Client()
     client.connection.leave()
-    client.send(PingFrame(0, b"goodbye."), PingFrame(0, b"else....", flags=["ACK"]))
+    client.send(PingFrame(0, b"read it?"), PingFrame(0, b"goodbye.", flags=["ACK"]))
+    assert not client.goaways()
 
+    client.pong()
+    client.send(PingFrame(0, b"goodbye."), PingFrame(0, b"read it?", flags=["ACK"]))
     assert len(client.goaways()) == 1
+
+
+def test_the_goodbye_is_the_first_that_a_client_reads():
+    """A client that puts new calls in the place of those whose answers it reads would lose them to a goodbye that it reads with these."""
+    client = Client()
+    client.connection.leave()
+    assert isinstance(client.read()[-1], PingFrame)
+    client.send(client.call(1), client.call(3))
+    assert not client.read()
+
+    client.pong()
+    assert isinstance(client.read()[0], GoAwayFrame)
+    assert [client.answer(stream).messages for stream in (1, 3)] == [[b"ksa"]] * 2
+
+
+def test_what_is_answered_before_the_goodbye_is_not_held_back():
+    """Not even for as long as the client takes to say that it has read it."""
+    client = Client()
+    client.send(*(client.call(1 + 2 * number) for number in range(MAX_STREAMS + 1)))
+
+    assert client.answer(2 * MAX_STREAMS - 3).messages == [b"ksa"]
+    assert not client.answer(2 * MAX_STREAMS + 1).ended
+    assert not client.goaways()
+
+
+def test_little_is_held_back_for_the_goodbye():
+    """A client that asks on without telling that it has read gets it in the middle."""
+    client = Client(check=lambda _: bytes(MAX_WITHHELD // 4), window=2**31 - 1)
+    client.send(WindowUpdateFrame(0, 2**31 - 1 - 65_535))
+    client.connection.leave()
+    for stream in (1, 3, 5):
+        client.send(client.call(stream))
+        assert not client.goaways()
+
+    client.send(client.call(7))
+    assert client.goaways() == [(EVERY_STREAM, NO_ERROR)]
+    assert client.answer(7).ended
+
+
+def test_an_error_says_what_was_held_back():
+    """Answers, and then what was wrong."""
+    client = Client()
+    client.connection.leave()
+    client.send(client.call(1))
+    client.send(bytes(9))  # DATA of no stream
+
+    assert client.answer(1).messages == [b"ksa"]
+    assert client.goaways() == [(EVERY_STREAM, NO_ERROR), (1, PROTOCOL_ERROR)]
+    assert client.ended
 
 
 def test_leaving_twice_is_leaving_once():
     """Age, a drain and a limit may come together."""
     client = Client()
-    for _ in range(3):
-        client.connection.leave()
-    client.pong()
+    for _ in range(2):
+        for _ in range(3):
+            client.connection.leave()
+        client.pong()
     client.connection.leave()
 
     assert len(client.goaways()) == 2
-    assert len(client.all(PingFrame)) == 1
+    assert len(client.all(PingFrame)) == 2
 
 
 def test_a_call_that_is_arriving_at_the_second_step_is_served():
     """Its head came in time."""
     client = Client()
     client.send(client.head(1))
-    client.connection.leave()
+    client.leave()
     client.pong()
     assert not client.ended
 
@@ -94,7 +148,7 @@ def test_an_answer_that_waits_for_credit_is_sent_before_the_end():
     """The goodbye waits for it, though not for ever."""
     client = Client(window=0)
     client.send(client.call(1))
-    client.connection.leave()
+    client.leave()
     client.pong()
     client.tick(FAREWELL_SECONDS - 1)
     assert not client.ended
@@ -109,7 +163,7 @@ def test_an_answer_that_nobody_takes_does_not_hold_the_connection(broken_off):
     """It ends when the client breaks it off, or after a while."""
     client = Client(window=0)
     client.send(client.call(1))
-    client.connection.leave()
+    client.leave()
     client.pong()
     if broken_off:
         client.send(RstStreamFrame(1, CANCEL))
@@ -125,7 +179,7 @@ def test_a_watch_ends_with_the_connection():
     """Its client is told to ask again, elsewhere."""
     client = Client()
     client.send(client.call(1, b"", HEALTH_WATCH))
-    client.connection.leave()
+    client.leave()
     client.health.set(ready=True)
     assert not client.answer(1).ended
 
@@ -141,7 +195,7 @@ def test_a_watch_that_is_arriving_at_the_second_step_does_not_hold_the_connectio
     """It is told the status, and then it ends like any other."""
     client = Client()
     client.send(client.head(1, HEALTH_WATCH))
-    client.connection.leave()
+    client.leave()
     client.pong()
     client.send(body(1, grpc.framed(b"")))
 
@@ -160,12 +214,13 @@ def test_a_connection_says_goodbye_at_its_age():
         assert not client.goaways()
 
         client.tick(1)
+        client.pong()
         assert client.goaways() == [(EVERY_STREAM, NO_ERROR)]
 
 
 def test_the_goodbye_comes_in_good_time():
-    """The HTTP/2 library ends a connection after so many streams or resets; a client may use all its streams twice until it has heard."""
-    assert MAX_STREAMS + 2 * 128 < 4_096
+    """The HTTP/2 library ends a connection after so many streams or resets; a client may use all its streams thrice until it has heard."""
+    assert MAX_STREAMS + 3 * 128 < 4_096
     assert MAX_RESETS + 128 <= 256
 
 
@@ -174,9 +229,10 @@ def test_a_connection_says_goodbye_long_before_its_streams_run_out():
     client = Client()
     for number in range(MAX_STREAMS - 1):
         client.send(client.call(1 + 2 * number))
-    assert not client.goaways()
+    assert not client.all(PingFrame)
 
     client.send(*(client.call(1 + 2 * number) for number in range(MAX_STREAMS - 1, MAX_STREAMS + 127)))
+    client.pong()
     assert client.goaways() == [(EVERY_STREAM, NO_ERROR)]
     client.pong()
 
@@ -191,7 +247,7 @@ def test_a_connection_says_goodbye_long_before_its_resets_run_out(malformed):
     client = Client(check=lambda _: Waiting())
     stream = 1
     for _ in range(MAX_RESETS):
-        assert not client.goaways()
+        assert not client.all(PingFrame)
         if malformed:
             client.send(client.head(stream, te="gzip"))
         else:
@@ -199,6 +255,7 @@ def test_a_connection_says_goodbye_long_before_its_resets_run_out(malformed):
         client.send(client.head(stream + 2, method="GET", drop=["content-type"], end=True))
         stream += 4
 
+    client.pong()
     assert client.goaways() == [(EVERY_STREAM, NO_ERROR)]
     client.send(client.call(stream))
     client.waits[-1].reply(b"late")
@@ -209,7 +266,7 @@ def test_a_client_that_ignores_every_goodbye_is_ended():
     """It may open streams that are refused for a while, and no more."""
     client = Client(check=lambda _: Waiting())
     client.send(client.call(1))
-    client.connection.leave()
+    client.leave()
     client.pong()
     stream = 3
     while not client.ended:
@@ -236,7 +293,7 @@ def test_leaving_before_the_preface_is_leaving():
     """A connection that never said anything ends, too."""
     client = Client(handshake=False)
     client.connection.leave()
-    client.tick(GOAWAY_SECONDS)
+    client.tick(2 * GOAWAY_SECONDS)
 
     assert client.ended
     assert isinstance(client.read()[0], SettingsFrame)

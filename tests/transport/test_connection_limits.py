@@ -86,7 +86,7 @@ def test_nothing_is_read_or_written_after_the_end(goodbye):
     """What arrives late is none of our business, whether the end came with a goodbye or with an error."""
     client = Client()
     if goodbye:
-        client.connection.leave()
+        client.leave()
         client.pong()
     else:
         client.send(b"\0" * 100)
@@ -300,9 +300,8 @@ def test_the_answer_to_a_keepalive_is_no_answer_to_a_goodbye():
     client.tick(KEEPALIVE_SECONDS + 0.5)
     (alive,) = client.all(PingFrame)
     client.tick(0.5)
-    assert len(client.goaways()) == 1
-
-    client.send(PingFrame(0, alive.opaque_data, flags=["ACK"]))
-    assert len(client.goaways()) == 1
-    client.pong()
-    assert len(client.goaways()) == 2
+    for goaways in range(2):
+        client.send(PingFrame(0, alive.opaque_data, flags=["ACK"]))
+        assert len(client.goaways()) == goaways
+        client.pong()
+        assert len(client.goaways()) == goaways + 1

@@ -297,7 +297,7 @@ def test_a_connection_ends_at_its_age_which_differs_from_one_to_the_next(serve, 
     for _ in range(2):
         with Remote(port) as client:
             began = time.monotonic()
-            client.until(lambda client=client: bool(client.goaways()))
+            client.until(lambda client=client: bool(client.all(PingFrame)))
             ages.append(time.monotonic() - began)
 
     assert 0.85 < ages[0] < 1.05 < ages[1]
@@ -354,11 +354,13 @@ def test_stopping_finishes_the_calls_in_flight(serve):
         client.send(client.call(1, b"wait"))
         until(lambda: door._waiting == 1)
         stopping = other.submit(door.stop, 5)
-        client.until(lambda: len(client.goaways()) == 1)
+        client.until(lambda: bool(client.all(PingFrame)))
         client.send(client.call(3))
+        client.pong()
+        client.until(lambda: len(client.all(PingFrame)) == 2)
         assert client.served(3) == [[b"ask"]]
 
-        client.send(PingFrame(0, client.all(PingFrame)[-1].opaque_data, flags=["ACK"]))
+        client.pong()
         client.until(lambda: len(client.goaways()) == 2)
         assert not stopping.done()
         check.fetch.set_result(None)
@@ -392,11 +394,30 @@ def test_stopping_begins_with_the_listening_socket(serve):
         client.send(client.call(1))
         until(lambda: door._waiting == 1)
         stopping = other.submit(door.stop, 5)
-        client.until(lambda: bool(client.goaways()))
+        client.until(lambda: bool(client.all(PingFrame)))
         with pytest.raises(ConnectionError):
             Remote(port)
         client.socket.close()
         stopping.result(5)
+
+
+@pytest.mark.parametrize("abruptly", [False, True])
+def test_a_client_that_goes_while_answers_are_held_back_is_gone(serve, abruptly):
+    """They have nobody to go to, which is no failure."""
+    door, port = serve()
+    failures = []
+    door.loop.set_exception_handler(lambda _, context: failures.append(context))
+    with Remote(port) as client:
+        client.send(client.call(1))
+        client.served(1)
+        door.loop.call_soon_threadsafe(lambda: [peer.leave() for peer in door._peers])
+        client.until(lambda: bool(client.all(PingFrame)))
+        client.send(client.call(3))
+        if abruptly:
+            client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    until(lambda: not door._peers)
+
+    assert not failures
 
 
 def test_a_connection_that_was_just_accepted_hears_of_the_end(serve):
@@ -404,6 +425,8 @@ def test_a_connection_that_was_just_accepted_hears_of_the_end(serve):
     door, port = serve()
     door._leaving = True
     with Remote(port) as client:
+        client.until(lambda: bool(client.all(PingFrame)))
+        client.pong()
         client.until(lambda: bool(client.goaways()))
 
         assert client.all(GoAwayFrame)[0].last_stream_id == 2**31 - 1
