@@ -9,6 +9,7 @@ from typing import Any
 
 import correctness
 import h2load
+import mixture
 import proxy
 import workload
 import wrk
@@ -118,6 +119,7 @@ def noop(door: str) -> Server:
 NOOP = {door: noop(door) for door in DOORS}
 HIT = {door: ours(door, "hit") for door in DOORS}
 MISS = {door: ours(door, "miss", AUTHZ_CACHE_MIB="0") for door in DOORS}
+MIXED = {door: ours(door, "mixed", AUTHZ_CACHE_MIB=str(mixture.CACHE_MIB)) for door in DOORS}
 LOGGED = {door: ours(door, "hit, log on", AUTHZ_DECISION_LOG="json") for door in DOORS}
 
 GO = str(REFERENCE / "go")
@@ -138,6 +140,7 @@ def built_in() -> list[Target]:
     proxied = [HIT["asyncio"], MISS["asyncio"], HIT["grpcio"], *(server for server in references() if server != GO_NOOP)]
     return [
         *(direct(server) for server in (*at_doors, *references())),
+        *(mixed(server) for server in MIXED.values()),
         Target(name="Envoy, no authorization", loads=OVER_HTTP, start=_open_door),
         Target(name="Envoy, jwt_authn", loads=OVER_HTTP, start=_jwt_authn),
         Target(name="Envoy, jwt_authn with its cache", loads=OVER_HTTP, start=_jwt_authn_with_cache),
@@ -160,6 +163,22 @@ def direct(server: Server) -> Target:
                 core=stage.cores.load,
                 folder=stage.folder,
             )
+            yield Running(source=calls, processes={"server": process})
+
+    return Target(name=server.name, loads=OVER_GRPC, start=start, floor=server.floor)
+
+
+def mixed(server: Server) -> Target:
+    """Measure a server at its gRPC port, with the tokens of many users."""
+
+    @contextmanager
+    def start(stage: Stage) -> Iterator[Running]:
+        port, requests = free_port(), stage.folder / "mixture"
+        if not requests.exists():  # it takes a while, and serves each repetition
+            mixture.write(requests, stage.work.of_users(mixture.USERS))
+        with server.process(port, stage) as process:
+            reply = correctness.reply_over_grpc(port, stage.work, judges=server.judges)
+            calls = mixture.Calls(port=port, path=correctness.METHOD, requests=requests, reply_size=len(reply), core=stage.cores.load)
             yield Running(source=calls, processes={"server": process})
 
     return Target(name=server.name, loads=OVER_GRPC, start=start, floor=server.floor)

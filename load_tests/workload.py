@@ -1,7 +1,7 @@
 """The workload: a user pool, an API of 20 routes, the request that is repeated, and others that must be denied."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +47,12 @@ class Workload:
     def request(self) -> bytes:
         """The CheckRequest that is allowed."""
         return check_request(self.headers(self.token))
+
+    def of_users(self, count: int) -> Iterator[bytes]:
+        """Write CheckRequests of many users, each with a token of its own, all tokens of the same length; all are allowed."""
+        for number in range(count):
+            subject = f"00000000-0000-4000-8000-{number:012}"
+            yield check_request(self.headers(self.pool.id_key.sign(self.claims | {"sub": subject})))
 
     @property
     def forged(self) -> Mapping[str, str | None]:
