@@ -59,11 +59,11 @@ docs: .venv ## Write the pages that are made from code
 lock: .venv ## Resolve the locks, keeping their pins (LOCK_FLAGS=--upgrade renews them)
 	set -e; $(foreach lock,$(LOCKS),$(RESOLVE) $($(lock)_holds) $(LOCK_FLAGS) -o $(lock);)
 
-bench: .venv ## Measure checks per second and latency (needs h2load and wrk)
-	$(BIN)/python load_tests/bench.py
+bench: .venv ## Measure checks per second and latency, and write build/bench/report.md (needs h2load and wrk; pictures want matplotlib)
+	$(BIN)/python load_tests/bench.py --out build/bench/report.md
 
 bench-smoke: .venv ## The same in a minute
-	$(BIN)/python load_tests/bench.py --smoke
+	$(BIN)/python load_tests/bench.py --smoke --out build/bench-smoke/report.md
 
 bench-guard: .venv ## Fail when a check costs clearly more than load_tests/guard.json says (needs h2load)
 	$(BIN)/python load_tests/guard.py

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import charts
 import goals
 import machine
 import targets
@@ -45,7 +46,8 @@ def main() -> int:
     text = report.markdown() + goals.markdown(report)
     print(text)
     if arguments.out:
-        arguments.out.write_text(text)
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(text + charts.markdown(report, arguments.out))
     if arguments.document:
         replace_block(PERFORMANCE, "bench", text)
     return 1 if report.failures else 0
@@ -112,7 +114,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--noop", action="append", default=[], metavar="NAME='COMMAND {port}'", help="the same, of a server that allows all"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there, too")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there, too, with pictures beside it (wants matplotlib)")
     parser.add_argument("--document", action="store_true", help="rewrite the table in docs/performance.md, too")
     return parser.parse_args()
 
