@@ -71,7 +71,7 @@ bench-guard: .venv ## Fail when a check costs clearly more than load_tests/guard
 bench-scale: .venv ## Draw how cost grows with routes, apis, pools, tokens, claims, streams and reloads (wants matplotlib)
 	$(BIN)/python load_tests/scale.py
 
-profile: .venv ## Measure each stage of a check, and rewrite the table in docs/performance.md (needs h2load)
+profile: .venv ## Measure and profile each stage of a check, and rewrite the table in docs/performance.md (needs h2load)
 	$(BIN)/python load_tests/stages.py
 
 bench-reference: build/reference/go build/reference/rust ## Build the servers to compare with (needs go and cargo)
