@@ -53,7 +53,7 @@ def parse(document: bytes) -> KeySet:
         document: JSON, at most 150,000 bytes (the limit of API Gateway's own JWT authorizers).
 
     Returns:
-        The RSA signature keys of at least 2048 bits with an odd exponent.
+        The RSA signature keys of at least 2048 bits; modulus and exponent are odd.
 
     Raises:
         JwksError: when the document is no JWKS, or has no usable key.
@@ -94,6 +94,12 @@ def _key(entry: Any) -> Key:
         rsa = RSAAlgorithm.from_jwk({name: entry[name] for name in ("kty", "n", "e")})
     except (InvalidKeyError, KeyError, ValueError, TypeError, AttributeError):
         raise JwksError(f"kid {kid!r} is no RSA public key") from None
-    if not isinstance(rsa, RSAPublicKey) or rsa.key_size < MIN_MODULUS_BITS or rsa.public_numbers().e % 2 == 0:
-        raise JwksError(f"kid {kid!r} is weaker than RSA {MIN_MODULUS_BITS} bits with an odd exponent")
+    if not isinstance(rsa, RSAPublicKey) or not _is_strong(rsa):
+        raise JwksError(f"kid {kid!r} is weaker than RSA {MIN_MODULUS_BITS} bits with an odd modulus and an odd exponent")
     return Key(kid, rsa)
+
+
+def _is_strong(rsa: RSAPublicKey) -> bool:
+    """Whether a key can be one; of an even modulus everybody knows a factor."""
+    numbers = rsa.public_numbers()
+    return rsa.key_size >= MIN_MODULUS_BITS and numbers.n % 2 == 1 and numbers.e % 2 == 1

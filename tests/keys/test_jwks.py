@@ -91,7 +91,7 @@ def test_private_keys_are_read_as_public_ones(pool: UserPool) -> None:
 NO_KID = "an entry without a `kid`"
 NOT_RS256 = "kid 'bad' is not for RS256 signatures"
 NO_KEY = "kid 'bad' is no RSA public key"
-WEAK = "kid 'bad' is weaker than RSA 2048 bits with an odd exponent"
+WEAK = "kid 'bad' is weaker than RSA 2048 bits with an odd modulus and an odd exponent"
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,13 @@ WEAK = "kid 'bad' is weaker than RSA 2048 bits with an odd exponent"
         pytest.param({"e": modulus(3_000)}, NO_KEY, id="exponent beyond the modulus"),
         pytest.param({"n": modulus(1_024)}, WEAK, id="1024 bits"),
         pytest.param({"n": modulus(2_047)}, WEAK, id="2047 bits"),
+        pytest.param({"n": number(1 << 2_047)}, WEAK, id="an even modulus, a power of two"),
+        pytest.param({"n": number((1 << 2_047) + 6)}, WEAK, id="an even modulus"),
         pytest.param({"n": "AAAA" * 100 + modulus(1_024)}, WEAK, id="1024 bits behind zeros"),
     ],
 )
 def test_other_keys_are_skipped_and_do_not_spoil_the_rest(changes: dict[str, Any], why: str, pool: UserPool) -> None:
-    """A key that is not an RSA signature key of 2048 bits with an odd exponent is left out with a word why; the others work."""
+    """A key that is not an RSA signature key of 2048 bits with an odd modulus and an odd exponent is left out with a word why; the others work."""
     found = parse(document(entry(pool, **{"kid": "bad", **changes}), pool.access_key.jwk))
 
     assert list(found.keys) == [pool.access_key.kid]
