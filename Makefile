@@ -7,16 +7,19 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iproto --include_imports
 PROTO_ROOTS := envoy/service/auth/v3/external_auth.proto grpc/health/v1/health.proto
 STUBS := authz_server/envoy/ext_authz.binpb
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
-LOCKS := requirements.lock requirements-server.lock requirements-build.lock requirements-protos.lock
+LOCKS := requirements.lock requirements-server.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock
+SECONDS := 300
+FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
-.PHONY: help demo test conformance lint format proto docs lock bench bench-smoke bench-guard bench-reference bench-scale profile .venv .venv-protos
+.PHONY: help demo test conformance lint format proto docs lock bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
 requirements-server.lock_holds := pyproject.toml --extra fast --constraint requirements.lock
 requirements-build.lock_holds := --group build --constraint requirements.lock
 requirements-protos.lock_holds := --group protos --constraint requirements.lock
+requirements-fuzz.lock_holds := pyproject.toml --extra fast --group fuzz --constraint requirements.lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +36,18 @@ test: .venv .venv-protos ## Run all tests; core, keys and config must be covered
 
 conformance: .venv build/go/installed ## Ask h2spec, grpcurl and grpc-health-probe about both doors (needs Go)
 	$(BIN)/python -m pytest -m conformance tests/conformance
+
+fuzz: .venv-fuzz ## Fuzz each target in turn, SECONDS=300 for each; what breaks a promise is kept in build/fuzz
+	set -e; $(foreach target,$(FUZZ_TARGETS),.venv-fuzz/bin/python fuzz/run.py $(target) -max_total_time=$(SECONDS);)
+
+fuzz-smoke: ## The same in a minute
+	$(MAKE) fuzz SECONDS=10
+
+mutation: .venv ## Put one fault at a time into core/, and list those that no test notices (a quarter of an hour)
+	$(BIN)/python mutation/run.py
+
+mutation-smoke: .venv ## The same with as many faults as a minute allows
+	$(BIN)/python mutation/run.py --sample 60 --at-least 90
 
 lint: .venv ## Check style, types, layers, and that stubs and locks are fresh
 	$(BIN)/ruff check
@@ -85,6 +100,7 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 
 .venv: .venv/installed
 .venv-protos: .venv-protos/installed
+.venv-fuzz: .venv-fuzz/installed
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -96,6 +112,12 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 .venv-protos/installed: requirements-protos.lock
 	$(PYTHON) -m venv .venv-protos
 	.venv-protos/bin/python $(PIP_INSTALL) --require-hashes -r requirements-protos.lock
+	@touch $@
+
+# atheris has no wheel for every Python: nothing but fuzzing needs it.
+.venv-fuzz/installed: requirements-fuzz.lock
+	$(PYTHON) -m venv .venv-fuzz
+	.venv-fuzz/bin/python $(PIP_INSTALL) --require-hashes -r requirements-fuzz.lock
 	@touch $@
 
 # Tools in Go, with all that they are made of: a go.mod and its hashes. Go 1.21 and later fetch the Go that it asks for.
