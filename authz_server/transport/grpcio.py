@@ -14,6 +14,7 @@ from authz_server.transport.grpc import MAX_MESSAGE_SIZE
 from authz_server.transport.sockets import free_path
 
 THREADS: Final = 8
+MAX_STREAMS_AT_ONE_TIME: Final = 128  # of one connection, as at the other door: whoever asks more must not fill the queue of all
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -36,6 +37,7 @@ class GrpcioDoor:
                 ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server that gets some of the calls
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # Envoy's keepalive
                 ("grpc.http2.max_ping_strikes", 0),
+                ("grpc.max_concurrent_streams", MAX_STREAMS_AT_ONE_TIME),
                 ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
             ],
         )

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hyperframe.frame import SettingsFrame
 
 from authz_server.demo.process import free_port
 from authz_server.transport import door as doors
@@ -16,6 +17,7 @@ from authz_server.transport.door import ListenError
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.grpc import MAX_MESSAGE_SIZE
 from authz_server.transport.grpcio import GrpcioDoor
+from tests.transport.http2 import Remote
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 SERVING, NOT_SERVING, UNKNOWN = 1, 2, 3
@@ -142,6 +144,17 @@ def test_a_message_has_a_greatest_length(call, length, code):
         assert refused.value.code() is code
 
     assert call(b"known", timeout=5) == b"at once"
+
+
+def test_a_connection_may_ask_128_checks_at_one_time(door):
+    """Each door says so in its greeting; without a limit, one client could fill the queue of all."""
+    port = free_port()
+    door.listen(f"127.0.0.1:{port}")
+    door.start()
+    with Remote(port) as client:
+        client.until(lambda: bool(client.all(SettingsFrame)))
+
+        assert client.all(SettingsFrame)[0].settings[SettingsFrame.MAX_CONCURRENT_STREAMS] == 128
 
 
 def test_a_compressed_message_is_unimplemented_or_understood(channel):
