@@ -1,0 +1,213 @@
+"""Misuse of the gRPC port over real sockets: the server stays up, its memory stays bounded, and others are answered."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import grpc
+import pytest
+from hpack import Encoder
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
+
+from authz_server.envoy.stubs import CheckRequest, CheckResponse
+from authz_server.transport.grpc import framed
+from tests.transport.http2 import CHECK, PREFACE, Remote, body, greeting, written
+
+CANCEL = 8
+SECONDS = 0.8  # of misuse
+MEMORY = 48 * 2**20  # that it may cost, buffers of the door included
+PATIENCE = 2.0  # a check beside it takes no longer, on a machine that has other work
+
+
+def message():
+    """Write a check that is denied at once: it has no token."""
+    request = CheckRequest()
+    http = request.attributes.request.http
+    http.method, http.path, http.host = "GET", "/prod/pets", "api.example.com"
+    return request.SerializeToString()
+
+
+def streams():
+    """Number the streams of a client."""
+    return range(1, 2**31, 2)
+
+
+def in_streams(frames: Callable[[Remote, int], list[Frame | bytes]]):
+    """Misuse one stream after the other, a hundred at a time."""
+
+    def misuse(remote):
+        number = iter(streams())
+        while True:
+            yield written(*(part for _ in range(100) for part in frames(remote, next(number))))
+
+    return misuse
+
+
+def again(*frames: Frame | bytes):
+    """Send the same, a thousand at a time, beside one call that is open."""
+
+    def misuse(remote):
+        yield remote.head(1).serialize()
+        while True:
+            yield written(*frames) * 1_000
+
+    return misuse
+
+
+def continuations(fragment: bytes):
+    """Begin a header block, and never end it."""
+
+    def misuse(remote):
+        yield HeadersFrame(1, remote.head(1).data).serialize()
+        while True:
+            yield written(ContinuationFrame(1, fragment)) * 100
+
+    return misuse
+
+
+def header_bomb(_):
+    """Put a long field into the table, and refer to it thousands of times in every request."""
+    encoder = Encoder()
+    fields = [(":method", "POST"), (":scheme", "http"), (":path", CHECK), (":authority", "a"), ("x-bomb", "a" * 4_000)]
+    block = encoder.encode(fields)
+    for stream in streams():
+        yield HeadersFrame(stream, block + b"\xbe" * 12_000, flags=["END_HEADERS", "END_STREAM"]).serialize()
+
+
+def long_header_list(remote):
+    """Send far more header fields than anybody needs."""
+    for stream in streams():
+        fields = [(f"x-{number}", "a" * 100) for number in range(500)]
+        block = remote.block(stream, fields)
+        pieces = [block.data[at : at + 16_000] for at in range(0, len(block.data), 16_000)]
+        last = len(pieces) - 1
+        frames = [ContinuationFrame(stream, piece, flags=["END_HEADERS"] if at == last else []) for at, piece in enumerate(pieces)]
+        yield written(HeadersFrame(stream, pieces[0]), *frames[1:])
+
+
+def half_open(remote):
+    """Begin calls, and never end them."""
+    for stream in streams():
+        yield written(remote.head(stream), body(stream, framed(b"x" * 10_000)[:9_000], end=False))
+
+
+def never_reads(remote):
+    """Ask with all the credit in the world, and read nothing."""
+    yield written(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}), WindowUpdateFrame(0, 2**30))
+    for stream in streams():
+        yield remote.call(stream, message())
+
+
+def gives_no_credit(remote):
+    """Ask, and never allow an answer."""
+    yield SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 0}).serialize()
+    for stream in streams():
+        yield remote.call(stream, message())
+
+
+def credit_of_one(remote):
+    """Ask, and allow answers octet by octet."""
+    yield SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 1}).serialize()
+    for stream in streams():
+        yield remote.call(stream, message()) + written(*[WindowUpdateFrame(stream, 1)] * 20)
+
+
+# What is misused, and who warned of it.
+MISUSES = {
+    "rapid reset, CVE-2023-44487": in_streams(lambda remote, stream: [remote.head(stream), RstStreamFrame(stream, CANCEL)]),
+    "rapid reset of whole calls, CVE-2023-44487": in_streams(
+        lambda remote, stream: [remote.call(stream, message()), RstStreamFrame(stream, CANCEL)]
+    ),
+    "having the server reset, CVE-2025-8671": in_streams(
+        lambda remote, stream: [remote.head(stream), b"\0\0\4\x08\0" + stream.to_bytes(4) + bytes(4)]
+    ),
+    "data after the end, CVE-2025-8671": in_streams(lambda remote, stream: [remote.call(stream, message()), DataFrame(stream, b"x")]),
+    "reset flood, CVE-2019-9514": in_streams(lambda remote, stream: [remote.block(stream, [("no", "request")])]),
+    "continuations without end, CVE-2024-27316": continuations(b"\0\3x-a\3abc" * 100),
+    "empty continuations without end, CVE-2024-27316": continuations(b""),
+    "continuations that index, CVE-2023-45288": continuations(b"\x40\3x-b\3abc" * 100),
+    "ping flood, CVE-2019-9512": again(PingFrame(0, b"12345678")),
+    "settings flood, CVE-2019-9515": again(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 100})),
+    "empty settings, CVE-2019-9515": again(SettingsFrame(0)),
+    "empty frames, CVE-2019-9518": again(DataFrame(1)),
+    "padding alone, CVE-2019-9518": again(DataFrame(1, b"", pad_length=100, flags=["PADDED"])),
+    "priority loop, CVE-2019-9513": again(PriorityFrame(1, depends_on=3), PriorityFrame(3, depends_on=1)),
+    "headers without a name, CVE-2019-9516": in_streams(lambda remote, stream: [remote.block(stream, [("", "")] * 50, end=True)]),
+    "header bomb, CVE-2016-6581": header_bomb,
+    "long header lists": long_header_list,
+    "unknown frames": again(b"\0\0\x08\xfa\0\0\0\0\1abcdefgh"),
+    "credit for nothing": again(WindowUpdateFrame(0, 1)),
+    "half-open streams, CVE-2007-6750": half_open,
+    "a client that never reads, CVE-2019-9517": never_reads,
+    "a client that gives no credit, CVE-2019-9511": gives_no_credit,
+    "credit of one octet, CVE-2019-9511": credit_of_one,
+    "no frames at all": lambda _: iter(lambda: b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 100, None),
+}
+KEEP_THEIR_MOUTH = {"a client that never reads, CVE-2019-9517"}
+
+
+def misuse(port: int, name: str, until: float):
+    """Misuse connections until the time is up; a new one whenever the server ends one."""
+    while time.monotonic() < until:
+        with suppress(OSError), Remote(port) as remote:
+            remote.socket.settimeout(0.2)
+            for octets in MISUSES[name](remote):
+                remote.socket.sendall(octets)
+                if name not in KEEP_THEIR_MOUTH:
+                    with suppress(BlockingIOError):
+                        while remote.socket.recv(65_536, socket.MSG_DONTWAIT):
+                            pass
+                if time.monotonic() > until:
+                    break
+
+
+def memory(server) -> int:
+    """Octets that the server holds in memory."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return 1_024 * int(status.partition("VmRSS:")[2].split()[0])
+
+
+@pytest.mark.parametrize("name", MISUSES)
+def test_misuse_hurts_nobody_else(server, name):
+    """A good client beside it is answered in time, afterwards nothing has changed, and memory has not grown out of bounds."""
+    before = memory(server)
+    misusing = threading.Thread(target=misuse, args=(server.port, name, time.monotonic() + SECONDS))
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = channel.unary_unary(CHECK, response_deserializer=CheckResponse.FromString)
+        misusing.start()
+        most, answered = before, 0
+        while misusing.is_alive():
+            assert call(message(), timeout=PATIENCE).denied_response.status.code == 401
+            answered += 1
+            most = max(most, memory(server))
+            time.sleep(0.01)
+        misusing.join()
+        assert call(message(), timeout=PATIENCE).denied_response.status.code == 401
+    assert server.process.running()
+    assert answered > 3
+    assert most - before < MEMORY
+
+
+def test_many_connections_that_say_nothing_keep_nobody_out(server):
+    """Two hundred sockets that were opened and left alone, with a greeting and without, leave room for a good client."""
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(200)]
+    try:
+        for half in silent[::2]:
+            half.sendall(written(*greeting())[: len(PREFACE) + 3])
+        assert server.check("GET", "/prod/pets").denied_response.status.code == 401
+    finally:
+        for each in silent:
+            each.close()
