@@ -1,19 +1,28 @@
 """What is kept about tokens opens no door: with and without it, every token is judged alike."""
 
+import json
 import string
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joserfc.jwk import RSAKey
+from joserfc.jws import JWSRegistry, deserialize_compact
 
 from authz_server.core.authorizers import CognitoUserPools
+from authz_server.core.claims import header_value
 from authz_server.core.gateway import Api, Claims, Gateway, protected
 from authz_server.core.hosts import Hosts
 from authz_server.core.routes import Routes
+from authz_server.core.tokens import Key
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.observe.metrics import Metrics
 from authz_server.server.check import Check
-from authz_server.testing import StaticKeys, UserPool
+from authz_server.testing import StaticKeys, UserPool, compact
+from tests.core.test_tokens import ATTACKS, edit, edits, members
 
 NOW = 1_800_000_000.0
 POOL = UserPool("eu-west-1_Cached001")
@@ -21,9 +30,23 @@ KEYS = StaticKeys(POOL)
 TOKENS = [POOL.id_token(exp=NOW + 600), POOL.access_token(scope="pets/read", exp=NOW + 600)]
 
 
-def check(budget):
+class OneKey:
+    """A key source that finds the pool's key under any name, so that no attack fails for its name alone."""
+
+    key = Key("any", POOL.id_key.public)
+
+    def find(self, _):
+        """Find the key."""
+        return self.key
+
+    def holds(self, key):
+        """Whether it is the key."""
+        return key is self.key
+
+
+def check(budget, keys=KEYS):
     """Make a check with two routes: one for ID tokens, one for access tokens."""
-    users = CognitoUserPools(name="users", identity_source="authorization", pools={POOL.issuer: KEYS}, result_ttl=300)
+    users = CognitoUserPools(name="users", identity_source="authorization", pools={POOL.issuer: keys}, result_ttl=300)
     routes = Routes()
     routes.add("/id", {"GET": protected("GET /id", "shop", users, frozenset())})
     routes.add("/access", {"GET": protected("GET /access", "shop", users, frozenset({"pets/read"}))})
@@ -35,6 +58,7 @@ def check(budget):
 
 
 REPEATING, ANEW = check(1_048_576), check(0)
+OTHER = UserPool("us-east-1_Cached002")
 
 
 def ask(path, authorization):
@@ -82,3 +106,53 @@ def test_any_change_to_a_known_token_is_judged_as_if_nothing_were_known(path, to
 
     assert REPEATING(data) == ANEW(data)
     assert REPEATING(data) == ANEW(data)  # and once more, now that the wrong one is known
+
+
+@pytest.mark.parametrize("prefix", ["", "Bearer "])
+@pytest.mark.parametrize("forge", [forge for forge, _ in ATTACKS.values()], ids=ATTACKS.keys())
+def test_every_forgery_is_refused_while_the_good_token_is_known(forge, prefix):
+    """Whatever is forged, with a good verdict in memory, asked again and again, the answer stays a 401."""
+    checks = check(1_048_576, OneKey()), check(0, OneKey())
+    good = POOL.id_key.sign(POOL.id_claims(exp=NOW + 600))
+    forged = ask("/id", prefix + forge(POOL, OTHER))
+    for repeating in checks:
+        assert CheckResponse.FromString(repeating(ask("/id", prefix + good))).status.code == 0
+        answers = {repeating(forged) for _ in range(3)}
+        assert [CheckResponse.FromString(answer).denied_response.status.code for answer in answers] == [401]
+        assert CheckResponse.FromString(repeating(ask("/id", prefix + good))).status.code == 0
+
+
+THEIRS = RSAKey.import_key(POOL.id_key.jwk)
+REGISTRY = JWSRegistry(algorithms=["RS256"], strict_check_header=False)
+UNCHECKED = {f"verify_{claim}": False for claim in ("exp", "nbf", "iat", "aud", "iss", "sub", "jti")}
+SIGNERS = {
+    "pool": lambda data: POOL.id_key.private.sign(data, PKCS1v15(), SHA256()),
+    "other": lambda data: OTHER.id_key.private.sign(data, PKCS1v15(), SHA256()),
+    "nobody": lambda _: b"",
+}
+BOTH = check(1_048_576, OneKey()), check(0, OneKey())
+
+
+@settings(max_examples=300)
+@given(
+    header=members,
+    claims=st.fixed_dictionaries(
+        {"sub": st.text(max_size=5)}, optional={"exp": st.just(NOW), "token_use": st.just("access"), "nbf": st.text()}
+    ),
+    signer=st.sampled_from(["pool", "pool", *SIGNERS]),
+    changes=edits,
+)
+def test_two_other_libraries_accept_what_is_allowed_and_repeated(header, claims, signer, changes):
+    """PyJWT and joserfc verify each token that passes, for the first time and from memory, and read the `sub` that the upstream is told."""
+    text = edit(compact({"alg": "RS256", "kid": "k", **header}, POOL.id_claims(exp=NOW + 600) | claims, SIGNERS[signer]), changes)
+    answers = {made(ask("/id", text)) for made in BOTH for _ in range(2)}
+    (answer,) = answers
+    response = CheckResponse.FromString(answer)
+    if response.status.code:
+        return
+
+    read = jwt.decode(text, POOL.id_key.public, algorithms=["RS256"], options=UNCHECKED)
+    assert read == json.loads(deserialize_compact(text, THEIRS, registry=REGISTRY).payload)
+    told = {option.header.key: option.header.value for option in response.ok_response.headers}
+    assert told == {name: value for name, value in {"x-sub": header_value(read["sub"])}.items() if value}
+    assert read["exp"] > NOW
