@@ -44,6 +44,7 @@ TESTS: Final = (
     "tests/core",
     "tests/server/test_check.py",
     "tests/server/test_cached_attacks.py",
+    "tests/server/test_advisories.py",
     "tests/config/test_compile.py",
     "tests/docs/test_docs.py",
 )

@@ -187,3 +187,10 @@ def test_wildcards_agree_with_a_naive_search(suffixes: set[tuple[str, ...]], hos
     fitting = [suffix for suffix in suffixes if len(suffix) < len(host) and tuple(host[-len(suffix) :]) == suffix]
 
     assert hosts.find(".".join(host), ["x"]) == (max(fitting, key=len, default=()), ["x"])
+
+
+def test_a_wildcard_is_no_host(outcome) -> None:
+    """A client that sends the wildcard itself is refused, and does not reach the api behind it."""
+    hosts = Hosts([("*.example.com", (), "wild"), ("", (), "any")])
+
+    assert outcome(hosts.find, "*.example.com", [""]) is Reason.HOST_REFUSED

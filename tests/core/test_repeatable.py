@@ -68,6 +68,7 @@ def test_routes_that_envoy_names_are_made_once(running, monkeypatch, limit):
     assert first == second
     assert (first is second) == bool(limit)
     assert first.scopes == {"a", "b"}
+    assert first.label == "(named by Envoy)"
 
 
 def test_tags_tell_apart_what_decides_differently(authorizer):

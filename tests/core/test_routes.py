@@ -258,3 +258,24 @@ def test_a_long_path_is_no_burden() -> None:
 
     assert index("/a/a/b").find(long) is None
     assert index("/a/{proxy+}").find(long) == {"GET": "/a/{proxy+}"}
+
+
+@pytest.mark.parametrize(
+    ("templates", "sentence"),
+    [
+        (["a"], "resource 'a' does not start with `/`"),
+        (["/a/"], "resource '/a/' has an empty segment (a trailing or doubled slash)"),
+        (["/.."], "resource '/..': a dot segment can never match"),
+        (["/{p+}/a"], "resource '/{p+}/a': a greedy parameter must be the last segment"),
+        (["/x{a}"], "resource '/x{a}': a parameter must be a whole segment, `{name}` or `{name+}`, not 'x{a}'"),
+        (["/x/a;b"], "resource '/x/a;b': a segment holds letters, digits and _ - . , : ~ only, not 'a;b'"),
+        (["/x", "/x"], "resource '/x' stands twice"),
+        (["/{a}", "/{b}/c"], "resource '/{b}/c': {b} collides with its sibling {a}; a level can have one parameter"),
+    ],
+)
+def test_an_error_names_the_resource_and_what_is_wrong(templates: list[str], sentence: str) -> None:
+    """In one sentence, as `validate` prints it."""
+    with pytest.raises(ValueError, match="resource") as error:
+        index(*templates)
+
+    assert str(error.value) == sentence

@@ -157,3 +157,41 @@ def test_claims_for_the_log_count():
     kept.keep(b"n", Verdict(answer=b"", reason=None, proof=Standing(), since=0, until=1, logged={"sub": "x" * 1_000}))
 
     assert kept.size > OVERHEAD + 1_000
+
+
+def test_seeds_beyond_the_limit_are_not_kept(monkeypatch):
+    """Envoy can not fill the memory by naming ever new routes."""
+    monkeypatch.setattr(verdicts, "MAX_SEEDS", 2)
+    kept = Verdicts(0, b"s")
+    for tag in (b"a", b"b", b"c", b"d"):
+        kept.digest(tag, "t")
+
+    assert list(kept._seeds) == [b"a", b"b"]
+
+
+def test_a_verdict_that_stayed_once_gives_way_when_nobody_asks_again():
+    """Having been asked for is forgotten with each turn."""
+    kept = Verdicts(3 * OVERHEAD, b"s")
+    for name in (b"1", b"2", b"3"):
+        kept.keep(name, verdict())
+    kept.find(b"1", 150)
+    for name in (b"4", b"5", b"6", b"7"):
+        kept.keep(name, verdict())
+
+    assert [name for name in (b"1", b"5", b"6", b"7") if kept.find(name, 150)] == [b"5", b"6", b"7"]
+
+
+def test_tidying_up_keeps_the_places_of_what_is_still_there(monkeypatch):
+    """However many others came and expired, the oldest verdict is there until the budget is spent, and then it goes first."""
+    monkeypatch.setattr(verdicts, "SLACK", 10)
+    kept = Verdicts(3 * OVERHEAD, b"s")
+    kept.keep(b"oldest", verdict(since=0, until=10_000))
+    for turn in range(1_000):
+        kept.keep(b"%d" % turn, verdict(since=turn, until=turn + 1))
+        assert kept.find(b"%d" % turn, turn + 1) is None
+        assert len(kept._order) <= 20
+    assert len(kept) == 1
+    for name in (b"x", b"y", b"z"):
+        kept.keep(name, verdict())
+
+    assert [name for name in (b"oldest", b"x", b"y", b"z") if kept.find(name, 150)] == [b"x", b"y", b"z"]

@@ -132,6 +132,21 @@ def test_an_unknown_method_is_unimplemented(channel, method):
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.parametrize("path", [CHECK[1:], f"/{CHECK}", f"{CHECK}/", f"{CHECK}?", f"x{CHECK}", CHECK.lower()])
+def test_cve_2026_33186_a_method_has_one_spelling(door, check, path):
+    """A `:path` without its slash once went past what guards a method; here any other spelling is another method, or none."""
+    port = free_port()
+    door.listen(f"127.0.0.1:{port}")
+    door.start()
+    with Remote(port) as client:
+        client.send(client.call(1, b"known", path))
+        client.until(lambda: client.answer(1).ended or client.answer(1).reset is not None)
+
+        assert client.answer(1).status in {None, "12"}
+        assert not client.answer(1).messages
+    assert not check.asked.acquire(blocking=False)
+
+
 @pytest.mark.parametrize(("length", "code"), [(MAX_MESSAGE_SIZE, None), (MAX_MESSAGE_SIZE + 1, grpc.StatusCode.RESOURCE_EXHAUSTED)])
 def test_a_message_has_a_greatest_length(call, length, code):
     """Beyond it is RESOURCE_EXHAUSTED; calls before and after go on."""
