@@ -1,5 +1,7 @@
 """Identity headers at the upstream come from this server, whatever a client sends."""
 
+from urllib.parse import unquote
+
 import pytest
 
 FORGERIES = {
@@ -61,3 +63,24 @@ def test_the_token_goes_on_to_the_upstream(edge, pool):
     token = pool.id_token()
 
     assert edge.send("GET", "/prod/pets", [("authorization", token)]).upstream["headers"]["authorization"] == token
+
+
+SPLITTERS = {
+    "CRLF": "a\r\nx-auth-sub: root",
+    "LF": "a\nx-auth-sub: root",
+    "NUL": "a\x00b",
+    "a whole answer": "a\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    "another script's line ends": "a\u2028x-auth-sub: root\u0085b",
+    "letters that lose bits, CVE-2016-2216": "a\u010d\u010ax-auth-sub: root",
+}
+
+
+@pytest.mark.parametrize("value", SPLITTERS.values(), ids=SPLITTERS)
+def test_cwe_113_a_claim_does_not_split_a_header(edge, pool, value):
+    """What a user writes into an attribute stays in its header, and can be read back."""
+    seen = edge.send("GET", "/prod/pets", [("authorization", pool.id_token(email=value))]).upstream
+
+    assert unquote(seen["headers"]["x-auth-email"]) == value
+    assert seen["headers"]["x-auth-sub"] == pool.users["ada"].sub
+    assert seen["headers"]["x-auth-email"].isascii()
+    assert seen["headers"]["x-auth-email"].isprintable()
