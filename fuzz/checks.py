@@ -8,6 +8,7 @@ import json
 import random
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -201,13 +202,13 @@ def mutate(octets: bytes, chance: random.Random, anyhow: Mutate) -> bytes:
 def seeds() -> dict[str, bytes]:
     """Make inputs to begin with: a request of each kind."""
 
-    def asked(path: str, value: str = "", *, line: bool = False, **context: str) -> bytes:
+    def asked(path: str, value: str = "", *, lines: Sequence[str] = (), **context: str) -> bytes:
         request = CheckRequest()
         http = request.attributes.request.http
         http.method, http.path, http.host = "GET", path, "api.test"
-        if line:
-            http.header_map.headers.add(key="Authorization", raw_value=value.encode())
-        elif value:
+        for line in lines:
+            http.header_map.headers.add(key="Authorization", raw_value=line.encode())
+        if value:
             http.headers["authorization"] = value
         request.attributes.context_extensions.update(context)
         return bytes(request.SerializeToString())
@@ -216,7 +217,10 @@ def seeds() -> dict[str, bytes]:
         "open": asked("/open", "<forged>"),
         "id": asked("/id?x=1", "Bearer <id>"),
         "access": asked("/access", "<access>"),
-        "line": asked("/deep/a/b", "bearer <id>", line=True),
+        "line": asked("/deep/a/b", lines=["bearer <id>"]),
+        "lines": asked("/id", lines=["<expired>", "<id>"]),
+        "both": asked("/id", "<id>", lines=["<forged>"]),
+        "api": asked("/id", "<id>", api="shop"),
         "named": asked("/any", "<access>", api="shop", authorizer="users", authorization_scopes="pets/read pets/write"),
         "expired": asked("/id", "<expired>"),
         "none": asked("/id"),
