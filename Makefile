@@ -7,12 +7,12 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iproto --include_imports
 PROTO_ROOTS := envoy/service/auth/v3/external_auth.proto grpc/health/v1/health.proto
 STUBS := authz_server/envoy/ext_authz.binpb
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
-LOCKS := requirements.lock requirements-server.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock
+LOCKS := requirements.lock requirements-server.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock requirements-audit.lock
 SECONDS := 300
 FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
-.PHONY: help demo test conformance lint format proto docs lock bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz
+.PHONY: help demo test conformance lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -20,6 +20,7 @@ requirements-server.lock_holds := pyproject.toml --extra fast --constraint requi
 requirements-build.lock_holds := --group build --constraint requirements.lock
 requirements-protos.lock_holds := --group protos --constraint requirements.lock
 requirements-fuzz.lock_holds := pyproject.toml --extra fast --group fuzz --constraint requirements.lock
+requirements-audit.lock_holds := --group audit --constraint requirements.lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +75,15 @@ docs: .venv ## Write the pages that are made from code
 lock: .venv ## Resolve the locks, keeping their pins (LOCK_FLAGS=--upgrade renews them)
 	set -e; $(foreach lock,$(LOCKS),$(RESOLVE) $($(lock)_holds) $(LOCK_FLAGS) -o $(lock);)
 
+licences: .venv .venv-protos .venv-audit .venv-fuzz ## Check the licence of everything that a lock names
+	$(BIN)/python -m supply_chain.licences $(foreach environment,.venv .venv-protos .venv-audit .venv-fuzz,--site $(environment)/lib/*/site-packages) $(LOCKS)
+
+audit: .venv .venv-audit ## Look for known vulnerabilities of everything that a lock names (needs the index's own data)
+	$(BIN)/python -m supply_chain.audit .venv-audit/bin/pip-audit $(LOCKS)
+
+wheel: .venv ## Build the wheel, the same octets each time, and the bill of materials of what it runs with
+	$(BIN)/python -m supply_chain.wheel dist
+
 bench: .venv ## Measure checks per second and latency, and write build/bench/report.md (needs h2load and wrk; pictures want matplotlib)
 	$(BIN)/python load_tests/bench.py --out build/bench/report.md
 
@@ -101,6 +111,7 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 .venv: .venv/installed
 .venv-protos: .venv-protos/installed
 .venv-fuzz: .venv-fuzz/installed
+.venv-audit: .venv-audit/installed
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -108,16 +119,11 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
-# The published protos: their package `envoy` is also the name of the one that brings the Envoy binary.
-.venv-protos/installed: requirements-protos.lock
-	$(PYTHON) -m venv .venv-protos
-	.venv-protos/bin/python $(PIP_INSTALL) --require-hashes -r requirements-protos.lock
-	@touch $@
-
-# atheris has no wheel for every Python: nothing but fuzzing needs it.
-.venv-fuzz/installed: requirements-fuzz.lock
-	$(PYTHON) -m venv .venv-fuzz
-	.venv-fuzz/bin/python $(PIP_INSTALL) --require-hashes -r requirements-fuzz.lock
+# Environments of their own. The published protos: their package `envoy` is also the name of the one that brings the Envoy binary.
+# The audit: what it brings has no business beside the code that it looks after. atheris, which has no wheel for every Python.
+.venv-protos/installed .venv-audit/installed .venv-fuzz/installed: .venv-%/installed: requirements-%.lock
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python $(PIP_INSTALL) --require-hashes -r $<
 	@touch $@
 
 # Tools in Go, with all that they are made of: a go.mod and its hashes. Go 1.21 and later fetch the Go that it asks for.

@@ -1,0 +1,107 @@
+"""Every dependency is of a licence that somebody has agreed to."""
+
+import subprocess
+import sys
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from supply_chain.licences import Policy, installed, problems
+from supply_chain.locks import Pin
+
+ROOT = Path(__file__).parents[2]
+PIN = Pin("left", "1.0")
+POLICY = Policy(allowed=frozenset({"MIT", "Apache-2.0"}), words={"Apache 2": "Apache-2.0"}, read={})
+
+
+def metadata(**fields):
+    """Write core metadata; names are given with underscores."""
+    message = Message()
+    for name, values in fields.items():
+        for value in [values] if isinstance(values, str) else values:
+            message[name.replace("_", "-")] = value
+    return message
+
+
+def found(message, policy=POLICY):
+    """Check one package."""
+    return list(problems(policy, [PIN], {} if message is None else {PIN: message}))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        metadata(License_Expression="MIT"),
+        metadata(License_Expression="MIT AND Apache-2.0"),
+        metadata(License_Expression="GPL-3.0-only OR MIT"),
+        metadata(License_Expression="(GPL-3.0-only OR MIT) AND Apache-2.0"),
+        metadata(License="MIT"),
+        metadata(License="Apache 2\n\nand all the text"),
+        metadata(License="see LICENSE", Classifier=["Typing :: Typed", "License :: OSI Approved :: Apache 2"]),
+    ],
+    ids=lambda message: message.as_string().strip(),
+)
+def test_an_allowed_licence_passes(message):
+    """SPDX expressions, the licence field and classifiers are understood, in this order."""
+    assert found(message) == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        metadata(License_Expression="GPL-3.0-only"),
+        metadata(License_Expression="MIT AND GPL-3.0-only"),
+        metadata(License_Expression="Apache-2.0 WITH LLVM-exception"),
+        metadata(License="MPL-2.0", Classifier="License :: OSI Approved :: Apache 2"),
+        metadata(Classifier=["License :: OSI Approved :: Apache 2", "License :: MPL-2.0"]),
+    ],
+    ids=lambda message: message.as_string().strip(),
+)
+def test_another_licence_fails(message):
+    """All licences of a package must be allowed, where it offers no choice."""
+    (problem,) = found(message)
+
+    assert problem.startswith("left==1.0: ")
+    assert "is not allowed" in problem
+
+
+@pytest.mark.parametrize(
+    "message", [None, metadata(), metadata(License="ours"), metadata(Classifier="License :: OSI Approved :: BSD License")]
+)
+def test_a_licence_that_can_not_be_told_fails(message):
+    """A package that is not installed, or says nothing exact, has to be read by a person."""
+    (problem,) = found(message)
+
+    assert "can not be told" in problem
+
+
+def test_what_a_person_has_read_counts_for_one_version():
+    """Another version may have another licence, and an entry that no lock needs any more is pointed out."""
+    policy = Policy(allowed=POLICY.allowed, words={}, read={"left==1.0": "MIT"})
+
+    assert found(None, policy) == []
+    assert len(list(problems(policy, [Pin("left", "1.1")], {}))) == 2
+
+
+def test_the_allow_list_is_spdx():
+    """Each allowed licence is an SPDX identifier, and each word stands for an allowed one."""
+    policy = Policy.load()
+
+    assert [each for each in [*policy.allowed, *policy.words.values(), *policy.read.values()] if not policy.allows(each)] == []
+
+
+def test_what_the_server_runs_with_is_of_an_allowed_licence():
+    """The check passes for the server's own lock, as `make licences` runs it for all of them."""
+    command = [sys.executable, "-m", "supply_chain.licences", "--site", next(path for path in sys.path if path.endswith("site-packages"))]
+    ended = subprocess.run(
+        [*command, "requirements.lock", "requirements-server.lock"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "all of an allowed licence" in ended.stdout
+
+
+def test_names_of_what_is_installed_are_those_of_the_locks():
+    """Metadata may spell a name with capitals, dots and underscores, a lock does not."""
+    assert {"pyyaml", "pyjwt", "google-re2", "typing-extensions", "boolean-py"} <= {pin.name for pin in installed(sys.path)}
