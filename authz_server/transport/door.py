@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 EXPECTED_TIMEOUT: Final = "x-envoy-expected-rq-timeout-ms"
 MAX_WAIT_SECONDS: Final = 1.0  # for keys that are being fetched
+LIFETIME_SECONDS: Final = 300.0  # of a connection, give or take a tenth; spreads Envoy's connections anew after a restart
 MARGIN_SECONDS: Final = 0.02  # left of a caller's deadline for the answer to travel
 
 _DIGITS: Final = 8  # of a number that is worth reading

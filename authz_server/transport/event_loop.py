@@ -13,13 +13,14 @@ import uvloop
 
 from authz_server.envoy import stubs
 from authz_server.transport.connection import Cancel, Connection, Reply, Services
-from authz_server.transport.door import Check, Wait
+from authz_server.transport.door import LIFETIME_SECONDS, Check, Wait
+from authz_server.transport.guard import OPEN, Guard
 from authz_server.transport.health import Health
 from authz_server.transport.sockets import bound
+from authz_server.transport.tls_server import TlsServer, may_ask
 
 MAX_CONNECTIONS: Final = 1_024  # and never more than half of the files that this process may open
 MAX_WAITING: Final = 64  # checks that wait for keys at one time
-LIFETIME_SECONDS: Final = 300.0  # of a connection, give or take a tenth; spreads Envoy's connections anew after a restart
 STUCK_SECONDS: Final = 30.0  # a peer that does not read what it is sent
 LINGER_SECONDS: Final = 1.0  # after the last octet was sent, for the peer to close first
 TICK_SECONDS: Final = 0.25
@@ -36,15 +37,22 @@ class EventLoopDoor:
     Args:
         check: answers checks.
         spread: random number from -1 to 1, so that connections do not end in step.
+        guard: who may connect.
     """
 
-    def __init__(self, check: Check, spread: Callable[[], float] = lambda: random.uniform(-1, 1)) -> None:  # noqa: S311 - spreads load
+    def __init__(
+        self,
+        check: Check,
+        spread: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311 - spreads load
+        guard: Guard = OPEN,
+    ) -> None:
         self._spread = spread
+        self._guard = guard
         self._health = Health()
         self._services = Services({_CHECK: check, _HEALTH_CHECK: self._health.check}, _HEALTH_WATCH, self._health)
         self._max_connections = _most_connections()
         self._sockets: list[socket.socket] = []
-        self._servers: list[asyncio.AbstractServer] = []
+        self._servers: list[asyncio.AbstractServer | TlsServer] = []
         self._peers: set[_Peer] = set()
         self._waiting = 0
         self._leaving = False
@@ -53,7 +61,7 @@ class EventLoopDoor:
 
     def listen(self, address: str) -> None:
         """Bind an address, see `Door.listen`."""
-        self._sockets.extend(bound(address, BACKLOG))
+        self._sockets.extend(bound(address, BACKLOG, self._guard.socket))
 
     def start(self) -> None:
         """Begin to answer."""
@@ -74,9 +82,9 @@ class EventLoopDoor:
             listening.close()
         self.loop.close()
 
-    def admit(self, peer: "_Peer") -> Connection | None:
-        """Begin to serve a peer, unless there are too many."""
-        if len(self._peers) >= self._max_connections:
+    def admit(self, peer: "_Peer", transport: asyncio.Transport) -> Connection | None:
+        """Begin to serve a peer, unless there are too many or it is none of those who may ask."""
+        if len(self._peers) >= self._max_connections or not may_ask(transport, self._guard):
             return None
         self._peers.add(peer)
         lifetime = LIFETIME_SECONDS * (1 + 0.1 * self._spread())
@@ -122,8 +130,13 @@ class EventLoopDoor:
 
     async def _open(self) -> None:
         for listening in self._sockets:
-            self._servers.append(await self.loop.create_server(lambda: _Peer(self), sock=listening, backlog=BACKLOG))
+            self._servers.append(await self._server(listening))
         self._tick()
+
+    async def _server(self, listening: socket.socket) -> asyncio.AbstractServer | TlsServer:
+        if self._guard.credentials is None:
+            return await self.loop.create_server(lambda: _Peer(self), sock=listening, backlog=BACKLOG)
+        return TlsServer(self.loop, listening, lambda: _Peer(self), self._guard.credentials)
 
     def _tick(self) -> None:
         now = self.loop.time()
@@ -163,7 +176,7 @@ class _Peer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self.write = self._transport.write
-        self._connection = self._door.admit(self)
+        self._connection = self._door.admit(self, self._transport)
         if self._connection is None:
             self.abort()
 
@@ -191,8 +204,12 @@ class _Peer(asyncio.Protocol):
     def end(self) -> None:
         """Send what was written, then wait for the peer to close: closing first would drop what it has not read yet."""
         self._ended_at = self._time()
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
             self._transport.write_eof()
+        else:  # TLS, which waits for the peer's own farewell
+            self._transport.close()
 
     def tick(self, now: float) -> None:
         """Let time pass."""

@@ -9,12 +9,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from authz_server.envoy import stubs
-from authz_server.transport.door import EXPECTED_TIMEOUT, Check, ListenError, patience
+from authz_server.transport.door import EXPECTED_TIMEOUT, LIFETIME_SECONDS, Check, ListenError, patience
 from authz_server.transport.grpc import MAX_MESSAGE_SIZE
-from authz_server.transport.sockets import free_path
+from authz_server.transport.grpcio_guard import Admission, server_credentials
+from authz_server.transport.guard import OPEN, Guard
+from authz_server.transport.sockets import guarded
 
 THREADS: Final = 8
 MAX_STREAMS_AT_ONE_TIME: Final = 128  # of one connection, as at the other door: whoever asks more must not fill the queue of all
+FAREWELL_SECONDS: Final = 30.0  # after a connection's lifetime, for its calls to be finished
+HANDSHAKE_SECONDS: Final = 10.0
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -26,10 +30,12 @@ class GrpcioDoor:
     Args:
         check: answers checks.
         threads: how many checks run at once; at most half of them may wait for keys.
+        guard: who may connect.
     """
 
-    def __init__(self, check: Check, threads: int = THREADS) -> None:
+    def __init__(self, check: Check, threads: int = THREADS, guard: Guard = OPEN) -> None:
         self._check = check
+        self._guard = guard
         self._waiting = BoundedSemaphore(max(1, threads // 2))
         self._server = grpc.server(
             ThreadPoolExecutor(threads, thread_name_prefix="check"),
@@ -39,7 +45,11 @@ class GrpcioDoor:
                 ("grpc.http2.max_ping_strikes", 0),
                 ("grpc.max_concurrent_streams", MAX_STREAMS_AT_ONE_TIME),
                 ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
+                ("grpc.max_connection_age_ms", int(LIFETIME_SECONDS * 1000)),  # grpcio spreads it by a tenth
+                ("grpc.max_connection_age_grace_ms", int(FAREWELL_SECONDS * 1000)),
+                ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_SECONDS * 1000)),
             ],
+            interceptors=[] if guard.clients is None else [Admission(guard.clients)],
         )
         method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._answer)
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(stubs.SERVICE, {"Check": method}),))
@@ -54,14 +64,13 @@ class GrpcioDoor:
 
     def listen(self, address: str) -> None:
         """Bind an address, see `Door.listen`."""
-        if address.startswith("unix:"):
-            free_path(address)
-        try:
-            bound = self._server.add_insecure_port(address)
-        except RuntimeError:
-            bound = 0
-        if not bound:
-            raise ListenError(f"cannot listen on {address}: it is taken, or no address of this machine")
+        with guarded(address, self._guard.socket):
+            try:
+                bound = self._bind(address)
+            except RuntimeError:
+                bound = 0
+            if not bound:
+                raise ListenError(f"cannot listen on {address}: it is taken, or no address of this machine")
 
     def start(self) -> None:
         """Begin to answer."""
@@ -75,6 +84,11 @@ class GrpcioDoor:
     def stop(self, grace: float) -> None:
         """Take no new calls, finish those in flight, and close."""
         self._server.stop(grace).wait()
+
+    def _bind(self, address: str) -> int:
+        if self._guard.credentials is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, server_credentials(self._guard.credentials))
 
     def _answer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
         answer = self._check(data)

@@ -2,22 +2,47 @@
 
 import contextlib
 import errno
+import os
 import socket
 import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from authz_server.transport.door import ListenError
 
 _ABSENT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # as ::1 of localhost is on a machine without IPv6
+_GONE: Final = {errno.ECONNREFUSED, errno.ENOENT}  # what a client of a socket hears that nobody listens on
+_NOBODY: Final = 0o777  # masks every right
+_UNCHANGED: Final = -1  # to chown
 
 
-def bound(address: str, backlog: int) -> list[socket.socket]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketAccess:
+    """Who may connect to a Unix socket: whoever may write to it.
+
+    Args:
+        mode: its permissions.
+        owner: number of its user; None is this process's.
+        group: number of its group; None is this process's, or the folder's if that hands down its own.
+    """
+
+    mode: int = 0o660
+    owner: int | None = None
+    group: int | None = None
+
+
+PRIVATE: Final = SocketAccess()
+
+
+def bound(address: str, backlog: int, access: SocketAccess) -> list[socket.socket]:
     """Listen on an address.
 
     Args:
         address: `host:port` or `unix:///path`.
         backlog: connections that may wait to be accepted.
+        access: who may connect to a Unix socket.
 
     Returns:
         Listening sockets, one for each address that the host's name has on this machine.
@@ -25,6 +50,14 @@ def bound(address: str, backlog: int) -> list[socket.socket]:
     Raises:
         ListenError: when the address is taken, or none of this machine.
     """
+    with contextlib.ExitStack() as opening:
+        with guarded(address, access):
+            listening = [opening.enter_context(each) for each in _opened(address, backlog)]
+        opening.pop_all()
+    return listening
+
+
+def _opened(address: str, backlog: int) -> list[socket.socket]:
     listening: list[socket.socket] = []
     absent: OSError | None = None
     with contextlib.ExitStack() as opening:
@@ -46,7 +79,7 @@ def bound(address: str, backlog: int) -> list[socket.socket]:
 
 def _places(address: str) -> list[tuple[int, Any]]:
     if address.startswith("unix:"):
-        return [(socket.AF_UNIX, free_path(address))]
+        return [(socket.AF_UNIX, _path(address))]
     host, _, port = address.rpartition(":")
     found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     return [(family, place) for family, _, _, _, place in found]
@@ -66,29 +99,52 @@ def _listening(family: int, place: Any, backlog: int) -> socket.socket:
     return listening
 
 
-def free_path(address: str) -> str:
-    """Remove a socket that nobody listens on; two servers on one path would silently orphan the first.
+@contextlib.contextmanager
+def guarded(address: str, access: SocketAccess) -> Iterator[None]:
+    """Free the path of a Unix socket, and give what is bound there to those who may connect; nobody may before.
 
     Args:
-        address: `unix:///path`.
-
-    Returns:
-        The path.
+        address: `unix:///path`; for `host:port` there is nothing to do.
+        access: who may connect.
 
     Raises:
-        ListenError: when another process listens there, or the file is no socket.
+        ListenError: when another process listens there, the file is no socket, or it can not be given away.
     """
-    path = address.removeprefix("unix:").removeprefix("//")
+    if not address.startswith("unix:"):
+        yield
+        return
+    path = _path(address)
+    _free(path, address)
+    before = os.umask(_NOBODY)
+    try:
+        yield
+    finally:
+        os.umask(before)
+    try:
+        os.chown(path, _UNCHANGED if access.owner is None else access.owner, _UNCHANGED if access.group is None else access.group)
+        Path(path).chmod(access.mode)
+    except OSError as error:
+        Path(path).unlink(missing_ok=True)
+        reason = f"it can not be given to its owner and group ({error.strerror}); run as that user, a member of that group, or root"
+        raise ListenError(f"cannot listen on {address}: {reason}") from error
+
+
+def _path(address: str) -> str:
+    return address.removeprefix("unix:").removeprefix("//")
+
+
+def _free(path: str, address: str) -> None:
+    """Remove a socket that nobody listens on; two servers on one path would silently orphan the first."""
     file = Path(path)
     try:
         if not stat.S_ISSOCK(file.stat().st_mode):
             raise ListenError(f"cannot listen on {address}: a file that is no socket stands there")
     except FileNotFoundError:
-        return path
+        return
     with socket.socket(socket.AF_UNIX) as client:
-        try:
-            client.connect(path)
-        except OSError:
-            file.unlink(missing_ok=True)
-            return path
-    raise ListenError(f"cannot listen on {address}: another process does")
+        client.setblocking(False)  # noqa: FBT003 - the socket module's signature; a server with a full queue would hold us up
+        answer = client.connect_ex(path)
+    if answer not in _GONE:
+        told = "" if answer in {0, errno.EAGAIN} else f", or so it seems ({os.strerror(answer)}); remove the socket if nobody does"
+        raise ListenError(f"cannot listen on {address}: another process does{told}")
+    file.unlink(missing_ok=True)

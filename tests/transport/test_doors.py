@@ -1,6 +1,9 @@
 """What both doors promise, as a gRPC client sees it: the same tests run at each."""
 
+import contextlib
+import os
 import socket
+import stat
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +20,8 @@ from authz_server.transport.door import ListenError
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.grpc import MAX_MESSAGE_SIZE
 from authz_server.transport.grpcio import GrpcioDoor
+from authz_server.transport.guard import OPEN, Guard
+from authz_server.transport.sockets import SocketAccess
 from tests.transport.http2 import Remote
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -51,15 +56,23 @@ def check():
 
 
 @pytest.fixture(params=["grpcio", "asyncio"])
-def door(request, check, monkeypatch):
+def make(request, check, monkeypatch):
     """Make each door in turn, two of whose checks may wait."""
-    if request.param == "grpcio":
-        made = GrpcioDoor(check, threads=4)
-    else:
-        monkeypatch.setattr(event_loop, "MAX_WAITING", 2)
-        made = EventLoopDoor(check)
-    yield made
-    made.stop(0)
+    monkeypatch.setattr(event_loop, "MAX_WAITING", 2)
+    with contextlib.ExitStack() as running:
+
+        def start(guard=OPEN):
+            door = GrpcioDoor(check, 4, guard) if request.param == "grpcio" else EventLoopDoor(check, guard=guard)
+            running.callback(door.stop, 0)
+            return door
+
+        yield start
+
+
+@pytest.fixture
+def door(make):
+    """Make a door that is open to all."""
+    return make()
 
 
 @pytest.fixture
@@ -309,6 +322,74 @@ def test_a_file_that_is_no_socket_is_left_alone(door, tmp_path):
         door.listen(f"unix://{file}")
 
     assert file.read_text() == "data"
+
+
+def test_a_unix_socket_that_can_not_be_asked_is_left_alone(door, tmp_path):
+    """Somebody holds it, be it for datagrams: only a socket that refuses is abandoned."""
+    path = tmp_path / "authz.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taken:
+        taken.bind(str(path))
+        with pytest.raises(ListenError, match="or so it seems"):
+            door.listen(f"unix://{path}")
+
+    assert path.exists()
+
+
+def test_a_unix_socket_with_a_full_queue_is_left_alone(door, tmp_path):
+    """A server that is too busy to accept is a server, and does not hold the start up."""
+    path = tmp_path / "authz.sock"
+    with contextlib.ExitStack() as stack:
+        taken = stack.enter_context(socket.socket(socket.AF_UNIX))
+        taken.bind(str(path))
+        taken.listen(0)
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.connect(str(path))
+        with pytest.raises(ListenError, match="another process"):
+            door.listen(f"unix://{path}")
+
+    assert path.exists()
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o777], ids=oct)
+def test_a_unix_socket_is_for_owner_and_group(door, tmp_path, mask):
+    """Whatever the umask says, which stays as it was."""
+    path = tmp_path / "authz.sock"
+    before = os.umask(mask)
+    try:
+        door.listen(f"unix://{path}")
+    finally:
+        after = os.umask(before)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    assert (path.stat().st_uid, path.stat().st_gid) == (os.geteuid(), os.getegid())
+    assert after == mask
+
+
+def test_a_unix_socket_is_given_away(make, monkeypatch, tmp_path):
+    """Mode, owner and group are as asked; nobody may connect before, and the mode comes last."""
+    path, given = tmp_path / "authz.sock", []
+
+    def give(name, owner, group):
+        given.append((name, owner, group, stat.S_IMODE(path.stat().st_mode)))
+
+    monkeypatch.setattr(os, "chown", give)
+    make(Guard(socket=SocketAccess(mode=0o600, owner=12, group=34))).listen(f"unix://{path}")
+
+    assert given == [(str(path), 12, 34, 0)]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_unix_socket_that_can_not_be_given_away_is_an_error(make, monkeypatch, tmp_path):
+    """It is not left behind for the wrong group."""
+
+    def give(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", give)
+    with pytest.raises(ListenError, match=r"authz\.sock: it can not be given .*a member of that group"):
+        make(Guard(socket=SocketAccess(group=34))).listen(f"unix://{tmp_path}/authz.sock")
+
+    assert not (tmp_path / "authz.sock").exists()
 
 
 @pytest.mark.parametrize("name", ["absent/authz.sock", "x" * 200])

@@ -1,0 +1,172 @@
+"""TLS of the gRPC port: certificate, key and client CA, read whole and found good before a connection sees them."""
+
+import os
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+PROTOCOL: Final = "h2"
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; HTTP/2 forbids all without forward secrecy
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+class TlsError(Exception):
+    """A certificate, key or client CA that can not be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """Where credentials stand, each file in PEM.
+
+    Args:
+        certificate: the server's, then its intermediates.
+        key: of that certificate.
+        client_ca: those whose clients may connect; None asks clients for no certificate.
+    """
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file."""
+        return (self.certificate, self.key) if self.client_ca is None else (self.certificate, self.key, self.client_ca)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What a server shows and whom it believes.
+
+    Args:
+        chain: the server's certificate, then its intermediates, in PEM.
+        key: of the first of them, in PEM.
+        client_ca: in PEM, or None when clients need no certificate.
+        expires: Unix time at which the first certificate of the chain to expire does so.
+        context: the same, as OpenSSL takes it.
+    """
+
+    chain: bytes
+    key: bytes = field(repr=False)
+    client_ca: bytes | None
+    expires: float
+    context: ssl.SSLContext = field(compare=False, repr=False)
+
+
+def read(files: TlsFiles, now: float) -> Credentials:
+    """Read credentials, and try them.
+
+    Args:
+        files: where they stand.
+        now: Unix time.
+
+    Returns:
+        Credentials that both doors can use.
+
+    Raises:
+        TlsError: when a file is missing or bad; the message names it and the next step.
+    """
+    chain = _certificates(files.certificate, "the server's certificate, then its intermediates (--tls-cert)")
+    key = _private_key(files.key)
+    if key.public_key() != chain[0].public_key():
+        raise TlsError(f"{files.key}: is not the key of the first certificate in {files.certificate}; take both from the same issuance")
+    expires = min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
+    if expires <= now:
+        raise TlsError(f"{files.certificate}: a certificate in it expired at {moment(expires)}; renew it")
+    authorities = None if files.client_ca is None else _authorities(files.client_ca)
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    shown = _pem(chain)
+    try:
+        context = _context(shown, secret, authorities)
+    except ssl.SSLError as error:
+        raise TlsError(f"{files.certificate}: OpenSSL refuses it or {files.key} ({error.reason}); issue both anew") from error
+    believed = None if authorities is None else _pem(authorities)
+    return Credentials(chain=shown, key=secret, client_ca=believed, expires=expires, context=context)
+
+
+def moment(when: float) -> str:
+    """Write a Unix time for a person."""
+    return datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TlsError(f"{path}: cannot be read ({error.strerror}); mount it, or let this user read it") from error
+
+
+def _certificates(path: Path, wanted: str) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(_bytes(path))
+    except ValueError as error:
+        raise TlsError(f"{path}: is no PEM file of certificates; it should hold {wanted}") from error
+
+
+def _authorities(path: Path) -> list[x509.Certificate]:
+    """Read CAs. A client's own certificate in their place would be believed by one TLS library and by another not."""
+    certificates = _certificates(path, "the CAs of the clients (--tls-client-ca)")
+    for certificate in certificates:
+        if not _is_authority(certificate):
+            name = certificate.subject.rfc4514_string()
+            raise TlsError(f"{path}: {name} is no CA; name the CA that signed the clients' certificates")
+    return certificates
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        return False
+
+
+def _private_key(path: Path) -> PrivateKey:
+    try:
+        key = load_pem_private_key(_bytes(path), None)
+    except TypeError as error:
+        raise TlsError(f"{path}: is encrypted, and nobody is there to type its passphrase; decrypt it with `openssl pkey`") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise TlsError(f"{path}: is no private key in PEM; it should hold the key of the certificate (--tls-key)") from error
+    if not isinstance(key, PrivateKey):
+        raise TlsError(f"{path}: Envoy and gRPC take RSA and ECDSA keys only; issue the certificate for one of these")
+    return key
+
+
+def _pem(certificates: Sequence[x509.Certificate]) -> bytes:
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
+
+
+def _context(chain: bytes, key: bytes, client_ca: Sequence[x509.Certificate] | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.set_alpn_protocols([PROTOCOL])
+    # A session that is taken up again would not be asked for its certificate.
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    context.num_tickets = 0
+    _load(context, chain + key)
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate CA may be the one that is believed, as grpcio has it
+        context.load_verify_locations(cadata=b"".join(certificate.public_bytes(Encoding.DER) for certificate in client_ca))
+    return context
+
+
+def _load(context: ssl.SSLContext, pem: bytes) -> None:
+    """Load what was read, and not what stands in the files by now; OpenSSL takes a path only."""
+    file = os.memfd_create("tls")
+    try:
+        with open(file, "wb", closefd=False) as memory:
+            memory.write(pem)
+        context.load_cert_chain(f"/proc/self/fd/{file}")
+    finally:
+        os.close(file)

@@ -1,0 +1,91 @@
+"""TLS on the event loop: accept, shake hands, and hand over to a protocol."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from authz_server.transport.guard import Guard
+from authz_server.transport.tls import PROTOCOL, Credentials
+
+MAX_HANDSHAKES: Final = 128  # at one time; who has not shown a certificate takes no place from those who have
+HANDSHAKE_SECONDS: Final = 10.0
+FAREWELL_SECONDS: Final = 5.0  # for a peer to answer the end of TLS
+PAUSE_SECONDS: Final = 0.1  # when no more files can be opened
+
+
+class TlsServer:
+    """Accept connections on a socket, each with the credentials of its moment; asyncio's own server has one context for ever.
+
+    Args:
+        loop: that runs it.
+        listening: the socket.
+        protocol: makes one for each connection; it hears of none that failed to shake hands.
+        credentials: tells those of this moment.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listening: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        credentials: Callable[[], Credentials],
+    ) -> None:
+        self._loop = loop
+        self._listening = listening
+        self._protocol = protocol
+        self._credentials = credentials
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._accepting = loop.create_task(self._accept())
+
+    def close(self) -> None:
+        """Accept no more, and break off handshakes."""
+        for task in (self._accepting, *self._handshakes):
+            task.cancel()
+
+    async def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = await self._loop.sock_accept(self._listening)
+            except OSError:
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            if len(self._handshakes) >= MAX_HANDSHAKES:
+                client.close()
+                continue
+            handshake = self._loop.create_task(self._shake_hands(client))
+            self._handshakes.add(handshake)
+            handshake.add_done_callback(self._handshakes.discard)
+
+    async def _shake_hands(self, client: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                self._protocol,
+                client,
+                ssl=self._credentials().context,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=FAREWELL_SECONDS,
+            )
+        except OSError:  # of TLS, or of the network; the loop has closed the socket
+            return
+
+
+def may_ask(transport: asyncio.Transport, guard: Guard) -> bool:
+    """Whether a peer that has shaken hands may ask anything.
+
+    Args:
+        transport: of the peer.
+        guard: who may connect.
+
+    Source: RFC 9113, section 3.2: over TLS, HTTP/2 is agreed on by ALPN.
+    """
+    if guard.credentials is None:
+        return True
+    if transport.get_extra_info("ssl_object").selected_alpn_protocol() != PROTOCOL:
+        return False
+    return guard.clients is None or guard.clients.admits(**_names(transport.get_extra_info("peercert") or {}))
+
+
+def _names(certificate: dict[str, Any]) -> dict[str, list[str]]:
+    names = certificate.get("subjectAltName", ())
+    return {"dns": [name for kind, name in names if kind == "DNS"], "uris": [name for kind, name in names if kind == "URI"]}

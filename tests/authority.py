@@ -1,0 +1,101 @@
+"""A certificate authority for tests."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from authz_server.transport.tls import TlsFiles
+
+SERVER, ENVOY = "authz.test", "spiffe://test/ns/edge/sa/envoy"
+_serial = itertools.count(1)
+
+
+def pem(key, passphrase=None):
+    """Write a private key."""
+    encryption = NoEncryption() if passphrase is None else BestAvailableEncryption(passphrase)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, as text and as files."""
+
+    certificate: bytes
+    key: bytes
+
+    def write(self, folder: Path, name: str = "tls") -> "Pair":
+        """Write both as Kubernetes names them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.crt").write_bytes(self.certificate)
+        (folder / f"{name}.key").write_bytes(self.key)
+        (folder / f"{name}.key").chmod(0o600)
+        return self
+
+
+class Authority:
+    """Issue certificates.
+
+    Args:
+        name: of the CA.
+        parent: that issues the CA's own certificate; None signs itself.
+    """
+
+    def __init__(self, name: str = "root", parent: "Authority | None" = None) -> None:
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        issuer = parent or self
+        self.certificate = issuer._sign(self.name, self._key.public_key(), [], 30, ca=True)
+
+    def issue(
+        self,
+        *,
+        dns: Sequence[str] = (),
+        uris: Sequence[str] = (),
+        days: float = 30,
+        key=None,
+        usage: x509.ObjectIdentifier | None = None,
+    ) -> Pair:
+        """Issue a certificate for a new key, or for the one that is given."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        names = [*map(x509.DNSName, dns), *map(x509.UniformResourceIdentifier, uris)]
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"number {next(_serial)}")])
+        return Pair(self._sign(subject, key.public_key(), names, days, usage=usage), pem(key))
+
+    def server(self, **more) -> Pair:
+        """Issue the server's."""
+        return self.issue(dns=[SERVER, "localhost"], **more)
+
+    def envoy(self, **more) -> Pair:
+        """Issue the one of an Envoy that may ask."""
+        return self.issue(uris=[ENVOY], usage=ExtendedKeyUsageOID.CLIENT_AUTH, **more)
+
+    def _sign(self, subject, public_key, names, days, *, ca=False, usage=None) -> bytes:
+        end = datetime.now(UTC) + timedelta(days=days)
+        builder = (
+            x509.CertificateBuilder(subject_name=subject, issuer_name=self.name, public_key=public_key)
+            .serial_number(next(_serial))
+            .not_valid_before(min(end, datetime.now(UTC)) - timedelta(days=1))
+            .not_valid_after(end)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        if usage is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def files(folder: Path, pair: Pair, client_ca: bytes | None = None) -> TlsFiles:
+    """Write credentials of a server."""
+    pair.write(folder)
+    if client_ca is not None:
+        (folder / "ca.crt").write_bytes(client_ca)
+    return TlsFiles(certificate=folder / "tls.crt", key=folder / "tls.key", client_ca=None if client_ca is None else folder / "ca.crt")

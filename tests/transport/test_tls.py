@@ -1,0 +1,110 @@
+"""Certificates, keys and client CAs: good ones are read, and bad ones named."""
+
+import time
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from authz_server.transport.tls import TlsError, TlsFiles, read
+from tests.authority import Authority, files, pem
+
+NOW = time.time()
+DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def authority():
+    """A CA."""
+    return Authority()
+
+
+def test_a_good_pair_is_read(authority, tmp_path):
+    """Also with a client CA; what is read stays the same when it is read again."""
+    stored = files(tmp_path, authority.server(), authority.certificate)
+    found = read(stored, NOW)
+
+    assert found == read(stored, NOW)
+    assert found.client_ca == authority.certificate
+    assert stored.paths == (tmp_path / "tls.crt", tmp_path / "tls.key", tmp_path / "ca.crt")
+
+
+def test_without_a_client_ca_there_are_two_files(authority, tmp_path):
+    """No file is invented."""
+    stored = files(tmp_path, authority.server())
+
+    assert stored.paths == (tmp_path / "tls.crt", tmp_path / "tls.key")
+    assert read(stored, NOW).client_ca is None
+
+
+def test_a_key_is_not_shown(authority, tmp_path):
+    """A log that prints credentials prints no key."""
+    assert "PRIVATE" not in repr(read(files(tmp_path, authority.server()), NOW))
+
+
+def test_the_first_to_expire_counts(tmp_path):
+    """A chain is as good as the certificate in it that expires first."""
+    root = Authority()
+    pair = root.server(days=2)
+    (tmp_path / "tls.crt").write_bytes(pair.certificate + root.certificate)
+    (tmp_path / "tls.key").write_bytes(pair.key)
+
+    found = read(TlsFiles(certificate=tmp_path / "tls.crt", key=tmp_path / "tls.key"), NOW)
+
+    assert found.expires == pytest.approx(NOW + 2 * DAY, abs=60)
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.TraditionalOpenSSL, PrivateFormat.PKCS8])
+@pytest.mark.parametrize("key", [ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65_537, 2048)], ids=["EC", "RSA"])
+def test_the_common_keys_are_taken(authority, tmp_path, key, form):
+    """RSA and ECDSA, in either form."""
+    stored = files(tmp_path, authority.server(key=key))
+    stored.key.write_bytes(key.private_bytes(Encoding.PEM, form, NoEncryption()))
+
+    assert load_pem_private_key(read(stored, NOW).key, None).public_key() == key.public_key()
+
+
+def certificate(authority, **more):
+    """Issue something that is refused."""
+    return authority.server(**more).certificate
+
+
+MISTAKES = {
+    "no certificate": ("tls.crt", lambda _: None, "cannot be read .No such file"),
+    "no key": ("tls.key", lambda _: None, "cannot be read .No such file"),
+    "no client CA": ("ca.crt", lambda _: None, "cannot be read .No such file"),
+    "an empty certificate": ("tls.crt", lambda _: b"", "is no PEM file of certificates"),
+    "a key for a certificate": ("tls.crt", lambda authority: authority.server().key, "is no PEM file of certificates"),
+    "a cut certificate": ("tls.crt", lambda authority: certificate(authority)[:200], "is no PEM file of certificates"),
+    "a certificate for a key": ("tls.key", certificate, "is no private key in PEM"),
+    "another's key": ("tls.key", lambda authority: authority.server().key, "is not the key of the first certificate in .*tls.crt"),
+    "an encrypted key": ("tls.key", lambda _: pem(ec.generate_private_key(ec.SECP256R1()), b"secret"), "is encrypted"),
+    "a rare key": ("tls.key", lambda _: pem(ed25519.Ed25519PrivateKey.generate()), "RSA and ECDSA keys only"),
+    "an expired certificate": (("tls.crt", "tls.key"), lambda authority: authority.server(days=-0.5), "expired at 20.*renew it"),
+    "a weak key": (
+        ("tls.crt", "tls.key"),
+        lambda authority: authority.server(key=rsa.generate_private_key(65_537, 1024)),  # noqa: S505 - that is the point
+        "OpenSSL refuses it .*EE_KEY_TOO_SMALL",
+    ),
+    "an empty client CA": ("ca.crt", lambda _: b"", "is no PEM file of certificates"),
+    "a client's certificate for a CA": ("ca.crt", certificate, "is no CA; name the CA that signed"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_bad_file_is_named(authority, tmp_path, mistake):
+    """The error names the file and what is wrong with it."""
+    place, make, told = MISTAKES[mistake]
+    stored = files(tmp_path, authority.server(), authority.certificate)
+    bad = make(authority)
+    if isinstance(place, tuple):
+        bad.write(tmp_path)
+    elif bad is None:
+        (tmp_path / place).unlink()
+    else:
+        (tmp_path / place).write_bytes(bad)
+
+    with pytest.raises(TlsError, match=told) as error:
+        read(stored, NOW)
+
+    assert str(tmp_path / (place if isinstance(place, str) else place[0])) in str(error.value)

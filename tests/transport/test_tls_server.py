@@ -1,0 +1,117 @@
+"""The asyncio door's handshakes: how many, how long, and what happens when no more files can be opened."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import time
+
+import pytest
+
+from authz_server.demo.process import free_port
+from authz_server.transport import tls_server
+from authz_server.transport.event_loop import EventLoopDoor
+from authz_server.transport.guard import Guard
+from authz_server.transport.tls import read
+from authz_server.transport.tls_server import TlsServer
+from tests.authority import Authority, files
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Serve with TLS, and tell door and port."""
+    credentials = read(files(tmp_path, Authority().server()), time.time())
+    door, port = EventLoopDoor(bytes, guard=Guard(credentials=lambda: credentials)), free_port()
+    door.listen(f"127.0.0.1:{port}")
+    door.start()
+    yield door, port
+    door.stop(0)
+
+
+def closed(client):
+    """Whether the server has ended a connection."""
+    with contextlib.suppress(ConnectionError):
+        return client.recv(1) == b""
+    return True
+
+
+def test_handshakes_have_a_limit(served, monkeypatch):
+    """Those beyond it are closed at once, and take no place from peers."""
+    monkeypatch.setattr(tls_server, "MAX_HANDSHAKES", 2)
+    door, port = served
+    with contextlib.ExitStack() as stack:
+        first, second, third = (stack.enter_context(socket.create_connection(("127.0.0.1", port), 3)) for _ in range(3))
+
+        assert closed(third)
+        assert not door._peers
+        for waiting in (first, second):
+            waiting.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                waiting.recv(1)
+
+
+def test_stopping_breaks_off_handshakes(served):
+    """Who has not shown a certificate is not waited for."""
+    door, port = served
+    with socket.create_connection(("127.0.0.1", port), 3):
+        time.sleep(0.1)
+        began = time.monotonic()
+        door.stop(5)
+
+    assert time.monotonic() - began < 1
+
+
+def test_a_client_that_breaks_the_rules_hears_why_and_then_the_end(served):
+    """The end of TLS is said, and not waited for longer than the client takes to answer it."""
+    _, port = served
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with socket.create_connection(("127.0.0.1", port), 3) as plain, context.wrap_socket(plain) as client:
+        client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000" + "0000080600000000010000000000000000"))
+        began, heard = time.monotonic(), b""
+        while received := client.recv(4096):  # settings, and a ping on a stream
+            heard += received
+        client.unwrap()
+
+    assert b"\7\0\0\0\0\0" in heard  # GOAWAY on the connection
+    assert time.monotonic() - began < 0.8
+
+
+class Exhausted:
+    """A loop whose process has no file left, twice."""
+
+    def __init__(self, loop, client):
+        self.create_task = loop.create_task
+        self.tries = 0
+        self.client = client
+        self.connected = asyncio.Event()
+
+    async def sock_accept(self, _):
+        """Fail twice, then accept one client."""
+        self.tries += 1
+        if self.tries <= 2:
+            raise OSError(24, "Too many open files")
+        if self.tries > 3:
+            await asyncio.Event().wait()
+        return self.client, None
+
+    async def connect_accepted_socket(self, *_, **__):
+        """Take note of the client."""
+        self.connected.set()
+
+
+def test_a_lack_of_files_is_waited_out(tmp_path, monkeypatch):
+    """The server goes on to accept, and does not spin meanwhile."""
+    monkeypatch.setattr(tls_server, "PAUSE_SECONDS", 0.01)
+    credentials = read(files(tmp_path, Authority().server()), time.time())
+
+    async def run():
+        with socket.socket() as listening, socket.socket() as client:
+            loop = Exhausted(asyncio.get_running_loop(), client)
+            server = TlsServer(loop, listening, asyncio.Protocol, lambda: credentials)
+            await asyncio.wait_for(loop.connected.wait(), 5)
+            server.close()
+            return loop.tries
+
+    assert asyncio.run(run()) >= 3
