@@ -1,12 +1,23 @@
 """Options that several commands share, and how values are read."""
 
+import grp
 import os
+import pwd
+import re
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from authz_server.server import cpus
+
+_DNS_NAME: Final = re.compile(
+    r"(?!.{254})(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE
+)
+_SPIFFE_ID: Final = re.compile(r"spiffe://[a-z0-9._-]+(?:/[A-Za-z0-9._-]+)+")
+_MODE: Final = re.compile("0?[0-7]{3}")
+_LAST_ID: Final = 2**32 - 2  # the next means "unchanged"
 
 config = click.option(
     "--config",
@@ -55,6 +66,71 @@ def admin_address(_: click.Context, __: click.Parameter, value: str | None) -> t
     if value is None:
         return None
     return _host_port(f"127.0.0.1:{value}" if value.isdigit() else value)
+
+
+def client_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Require a DNS name or a SPIFFE id of each value.
+
+    Raises:
+        click.BadParameter: for anything else, such as a pattern.
+    """
+    for value in values:
+        if not _SPIFFE_ID.fullmatch(value) and (not _DNS_NAME.fullmatch(value) or _is_ip_address(value)):
+            raise click.BadParameter(f"{value!r}: expected a whole DNS name, such as envoy.example.com, or spiffe://trust-domain/path")
+    return values
+
+
+def _is_ip_address(value: str) -> bool:
+    try:
+        ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def socket_mode(_: click.Context, __: click.Parameter, value: str) -> int:
+    """Read permissions.
+
+    Raises:
+        click.BadParameter: for anything but three octal digits.
+    """
+    if not _MODE.fullmatch(value):
+        raise click.BadParameter(f"{value!r}: expected octal permissions, such as 0660")
+    return int(value, 8)
+
+
+def user_id(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Find a user's number.
+
+    Raises:
+        click.BadParameter: when there is no such user.
+    """
+    if value is None or value.isdecimal():
+        return _number(value)
+    try:
+        return pwd.getpwnam(value).pw_uid
+    except KeyError as error:
+        raise click.BadParameter(f"{value!r}: this machine has no such user; name another, or its number") from error
+
+
+def group_id(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    """Find a group's number.
+
+    Raises:
+        click.BadParameter: when there is no such group.
+    """
+    if value is None or value.isdecimal():
+        return _number(value)
+    try:
+        return grp.getgrnam(value).gr_gid
+    except KeyError as error:
+        raise click.BadParameter(f"{value!r}: this machine has no such group; name another, or its number") from error
+
+
+def _number(value: str | None) -> int | None:
+    if value is not None and int(value) > _LAST_ID:
+        raise click.BadParameter(f"{value}: expected a number up to {_LAST_ID}")
+    return None if value is None else int(value)
 
 
 def _host_port(value: str) -> tuple[str, int]:

@@ -14,11 +14,14 @@ from authz_server.observe.decision_log import Line, as_json, as_text
 from authz_server.server.supervisor import Supervision, WorkerError, supervise
 from authz_server.server.workers import endpoint
 from authz_server.transport.door import ListenError
+from authz_server.transport.sockets import SocketAccess
 
 if TYPE_CHECKING:
     from authz_server.server.serve import Settings, Transport
 
 END_SECONDS: Final = 5.0  # beyond drain and grace, for the rest of a worker's end
+
+TLS_VARIABLES: Final = ("AUTHZ_TLS_CERT", "AUTHZ_TLS_KEY", "AUTHZ_TLS_CLIENT_CA", "AUTHZ_TLS_ALLOW_SAN")
 
 LogFormat = Literal["auto", "json", "text", "off"]
 
@@ -34,6 +37,62 @@ LogFormat = Literal["auto", "json", "text", "off"]
     envvar="AUTHZ_LISTEN",
     show_envvar=True,
     help="Address of the gRPC port: host:port or unix:///path. May be given more than once.",
+)
+@click.option(
+    "--tls-cert",
+    type=click.Path(path_type=Path),
+    envvar="AUTHZ_TLS_CERT",
+    show_envvar=True,
+    help="PEM file of the server's certificate and its intermediates: TLS on every address of --listen. A changed file is loaded.",
+)
+@click.option(
+    "--tls-key",
+    type=click.Path(path_type=Path),
+    envvar="AUTHZ_TLS_KEY",
+    show_envvar=True,
+    help="PEM file of its key.",
+)
+@click.option(
+    "--tls-client-ca",
+    type=click.Path(path_type=Path),
+    envvar="AUTHZ_TLS_CLIENT_CA",
+    show_envvar=True,
+    help="PEM file of CAs: who has no certificate of theirs gets no answer. Without it clients need none.",
+)
+@click.option(
+    "--tls-allow-san",
+    multiple=True,
+    callback=options.client_names,
+    envvar="AUTHZ_TLS_ALLOW_SAN",
+    show_envvar=True,
+    metavar="NAME",
+    help="DNS name or SPIFFE id of a client that may ask: others of the client CA get no answer. May be given more than once.",
+)
+@click.option(
+    "--socket-mode",
+    default="0660",
+    show_default=True,
+    callback=options.socket_mode,
+    envvar="AUTHZ_SOCKET_MODE",
+    show_envvar=True,
+    metavar="OCTAL",
+    help="Permissions of Unix sockets: who may write may connect.",
+)
+@click.option(
+    "--socket-owner",
+    callback=options.user_id,
+    envvar="AUTHZ_SOCKET_OWNER",
+    show_envvar=True,
+    metavar="USER",
+    help="User that Unix sockets are given to, by name or number; the server's own unless given.",
+)
+@click.option(
+    "--socket-group",
+    callback=options.group_id,
+    envvar="AUTHZ_SOCKET_GROUP",
+    show_envvar=True,
+    metavar="GROUP",
+    help="Group that Unix sockets are given to, by name or number.",
 )
 @click.option(
     "--admin",
@@ -109,6 +168,13 @@ LogFormat = Literal["auto", "json", "text", "off"]
 def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     config: Path,
     listen: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    tls_allow_san: tuple[str, ...],
+    socket_mode: int,
+    socket_owner: int | None,
+    socket_group: int | None,
     admin: tuple[str, int] | None,
     transport: "Transport",
     pin_cpu: bool,  # noqa: FBT001 - a flag
@@ -120,15 +186,20 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     grace_seconds: float,
 ) -> None:
     """Answer checks until SIGTERM; SIGHUP and a change of the file load the configuration again."""
+    tls = _tls(tls_cert, tls_key, tls_client_ca, tls_allow_san)
     logs.configure(sys.stderr, json_lines=not sys.stderr.isatty(), worker=worker)
     if worker is None and workers > 1:
         _supervise(workers, listen, admin, drain_seconds + grace_seconds + END_SECONDS)
         return
     from authz_server.server.serve import Settings  # noqa: PLC0415 - brings parts that a supervisor does not need
+    from authz_server.transport.tls import TlsFiles  # noqa: PLC0415 - as above
 
     settings = Settings(
         config=config,
         listen=listen if worker is None else tuple(endpoint(address, worker) for address in listen),
+        tls=None if tls is None else TlsFiles(certificate=tls[0], key=tls[1], client_ca=tls_client_ca),
+        clients=tls_allow_san,
+        unix_sockets=SocketAccess(mode=socket_mode, owner=socket_owner, group=socket_group),
         admin=admin if worker is None else None,
         supervisor=None if worker is None else _link(),
         transport=transport,
@@ -140,14 +211,29 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     _serve(settings, _line(decision_log))
 
 
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None, names: tuple[str, ...]) -> tuple[Path, Path] | None:
+    """Take flags that only make sense together; a variable that somebody forgot to fill must not open the port."""
+    for variable in TLS_VARIABLES:
+        if not os.environ.get(variable, variable).strip():
+            raise click.UsageError(f"{variable} is empty: give it a value, or unset it")
+    if names and client_ca is None:
+        raise click.UsageError("--tls-allow-san needs --tls-client-ca: without it no client shows a certificate")
+    if certificate is not None and key is not None:
+        return certificate, key
+    if (certificate, key, client_ca) != (None, None, None):
+        raise click.UsageError("TLS needs both --tls-cert and --tls-key")
+    return None
+
+
 def _serve(settings: "Settings", line: Line | None) -> None:
     """Answer checks in this process."""
     from authz_server.config import ConfigurationError  # noqa: PLC0415 - as above
     from authz_server.server.serve import serve as run  # noqa: PLC0415 - as above
+    from authz_server.transport.tls import TlsError  # noqa: PLC0415 - as above
 
     try:
         run(settings, sys.stdout, line)
-    except (ConfigurationError, ListenError) as error:
+    except (ConfigurationError, ListenError, TlsError) as error:
         options.fail(error)
 
 

@@ -78,6 +78,38 @@ class _Verdicts(Collector):
         yield from (entries, size, gone)
 
 
+class CertificateSample(NamedTuple):
+    """The server's certificate at the moment of a scrape.
+
+    Args:
+        expires: Unix time.
+        reloaded_at: Unix time of the last try to load one.
+        good: whether that try succeeded.
+    """
+
+    expires: float
+    reloaded_at: float
+    good: bool
+
+
+class _Certificate(Collector):
+    def __init__(self, sample: Callable[[], CertificateSample]) -> None:
+        self._sample = sample
+
+    def collect(self) -> Iterator[Metric]:
+        sample = self._sample()
+        for name, documentation, value in (
+            (
+                "certificate_expiry_timestamp_seconds",
+                "Unix time at which the server's certificate, or one of its chain, expires.",
+                sample.expires,
+            ),
+            ("last_reload_successful", "1 or 0.", sample.good),
+            ("last_reload_timestamp_seconds", "Unix time.", sample.reloaded_at),
+        ):
+            yield GaugeMetricFamily(f"authz_tls_{name}", f"With --tls-cert: {documentation}", value)
+
+
 class _Tally:
     """What one thread has counted; plain numbers, since a check should not pay for locks."""
 
@@ -213,6 +245,10 @@ class Metrics:
     def show_keys(self, samples: Callable[[], Iterable[KeySetSample]]) -> None:
         """Read the state of the key sets at each scrape."""
         self.registry.register(_KeySets(samples))
+
+    def show_certificate(self, sample: Callable[[], CertificateSample]) -> None:
+        """Read the state of the server's certificate at each scrape."""
+        self.registry.register(_Certificate(sample))
 
     def text(self) -> bytes:
         """Write every metric in Prometheus' text format."""

@@ -22,6 +22,7 @@ from authz_server.keys.store import KeyStore, PoolKeys
 from authz_server.observe.decision_log import DecisionLog, Line
 from authz_server.observe.metrics import KeySetSample, Metrics, VerdictsSample
 from authz_server.server.admin import Admin
+from authz_server.server.certificates import Certificates
 from authz_server.server.check import Check
 from authz_server.server.cpus import pinned
 from authz_server.server.generations import Generations
@@ -31,10 +32,14 @@ from authz_server.server.readiness import Readiness
 from authz_server.server.signals import Event, on_signals
 from authz_server.server.watch import FileWatch
 from authz_server.transport.door import Door, ListenError
+from authz_server.transport.guard import AllowList, Guard
+from authz_server.transport.sockets import SocketAccess
+from authz_server.transport.tls import TlsFiles
 
 _logger: Final = logging.getLogger(__name__)
 
 Transport = Literal["grpcio", "asyncio"]
+Happening = Event | Literal["rotate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,9 @@ class Settings:
     Args:
         config: the configuration file.
         listen: addresses of the gRPC port, `host:port` or `unix:///path`.
+        tls: where the credentials of the gRPC port stand, or None for plaintext.
+        clients: names of which a client's certificate must have one; () is any certificate.
+        unix_sockets: who may connect to those of `listen`.
         admin: host and port of the admin port, or None.
         transport: which door.
         cpu: place of the CPU that the threads of the grpcio door keep to, or None for any.
@@ -55,6 +63,9 @@ class Settings:
 
     config: Path
     listen: tuple[str, ...]
+    tls: TlsFiles | None
+    clients: tuple[str, ...]
+    unix_sockets: SocketAccess
     admin: tuple[str, int] | None
     transport: Transport
     cpu: int | None
@@ -100,10 +111,12 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
     Raises:
         ConfigurationError: when the first configuration is bad.
         ListenError: when an address is taken.
+        TlsError: when the first certificate, its key or the client CA is bad.
     """
-    events: SimpleQueue[Event] = SimpleQueue()
+    events: SimpleQueue[Happening] = SimpleQueue()
     with ExitStack() as stack:
         metrics = Metrics(__version__)
+        certificates = _certificates(settings.tls, metrics)
         observer = KeyObserver(metrics)
         store = _store(metrics, observer, stack)
         check = _check(settings, metrics, _log(stream, line, metrics, stack))
@@ -116,7 +129,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         )
         generations.load()
         with _threads_of_door(settings):
-            door = _door(settings.transport, check)
+            door = _door(settings.transport, check, _guard(settings, certificates))
         readiness = Readiness(store, lambda ready: _tell(door, ready=ready))
         observer.changed = readiness.update
         readiness.update()
@@ -125,14 +138,16 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         for address in settings.listen:
             door.listen(address)
         on_signals(events.put)
-        stack.callback(FileWatch(settings.config, lambda: events.put("reload")).close)
+        stack.callback(FileWatch([settings.config], lambda: events.put("reload")).close)
+        if settings.tls is not None:
+            stack.callback(FileWatch(settings.tls.paths, lambda: events.put("rotate")).close)
         with _threads_of_door(settings):
             door.start()
         gc.freeze()  # what lives as long as the process need not be searched for garbage
-        _logger.info("authz-server %s listens on %s", __version__, ", ".join(settings.listen))
+        _logger.info("authz-server %s listens on %s%s", __version__, ", ".join(settings.listen), _how(settings))
         if settings.supervisor is not None:
             _attach(settings.supervisor, events, readiness, metrics)
-        if _until_end(events, generations) == "drain":
+        if _until_end(events, generations, certificates) == "drain":
             readiness.drain()
             _logger.info("draining: not serving for %g s, then finishing what is in flight", settings.drain_seconds)
             _pause(events, settings.drain_seconds)
@@ -168,17 +183,39 @@ def _admin(address: tuple[str, int], readiness: Readiness, metrics: Metrics) -> 
     return admin
 
 
-def _door(transport: Transport, check: Check) -> Door:
+def _certificates(files: TlsFiles | None, metrics: Metrics) -> Certificates | None:
+    if files is None:
+        return None
+    certificates = Certificates(files, time.time)
+    metrics.show_certificate(certificates.sample)
+    return certificates
+
+
+def _guard(settings: Settings, certificates: Certificates | None) -> Guard:
+    return Guard(
+        credentials=None if certificates is None else certificates.current,
+        clients=AllowList(settings.clients) if settings.clients else None,
+        socket=settings.unix_sockets,
+    )
+
+
+def _how(settings: Settings) -> str:
+    if settings.tls is None:
+        return ""
+    return " with TLS" if settings.tls.client_ca is None else " with mutual TLS"
+
+
+def _door(transport: Transport, check: Check, guard: Guard) -> Door:
     """Make the door; each brings libraries that the other does not need."""
     if transport == "grpcio":
         from authz_server.transport.grpcio import GrpcioDoor  # noqa: PLC0415 - as said
 
-        return GrpcioDoor(check)
+        return GrpcioDoor(check, guard=guard)
     try:
         from authz_server.transport.event_loop import EventLoopDoor  # noqa: PLC0415 - as said
     except ModuleNotFoundError as error:
         raise ListenError(f"--transport asyncio needs {error.name}: pip install 'authz-server[fast]'") from error
-    return EventLoopDoor(check)
+    return EventLoopDoor(check, guard=guard)
 
 
 def _threads_of_door(settings: Settings) -> AbstractContextManager[None]:
@@ -205,7 +242,7 @@ def _samples(pools: Iterable[PoolKeys]) -> Iterable[KeySetSample]:
             yield KeySetSample(keys.pool.id, now - state.fetched_at, len(state.key_set.keys))
 
 
-def _attach(supervisor: socket.socket, events: SimpleQueue[Event], readiness: Readiness, metrics: Metrics) -> None:
+def _attach(supervisor: socket.socket, events: SimpleQueue[Happening], readiness: Readiness, metrics: Metrics) -> None:
     """Answer the supervisor, and drain when it is gone: a worker left alone would hold its port against the next start."""
     attach(
         supervisor,
@@ -218,14 +255,17 @@ def _attach(supervisor: socket.socket, events: SimpleQueue[Event], readiness: Re
     )
 
 
-def _until_end(events: SimpleQueue[Event], generations: Generations) -> Event:
+def _until_end(events: SimpleQueue[Happening], generations: Generations, certificates: Certificates | None) -> Happening:
     """Handle events in turn until one asks for the end."""
-    while (event := events.get()) == "reload":
-        generations.reload()
+    while (event := events.get()) in {"reload", "rotate"}:
+        if certificates is not None:
+            certificates.reload()
+        if event == "reload":
+            generations.reload()
     return event
 
 
-def _pause(events: SimpleQueue[Event], seconds: float) -> None:
+def _pause(events: SimpleQueue[Happening], seconds: float) -> None:
     """Wait, unless SIGINT says not to; a reload no longer matters, and SIGTERM may come to a worker from two sides."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:

@@ -1,27 +1,30 @@
-"""Watch the configuration file for new content."""
+"""Watch files for new content."""
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Final
 
 from watchfiles import watch
 
+LOOK_SECONDS: Final = 10.0  # at what the system tells nothing about, such as a folder behind a link that was swapped
+
 
 class FileWatch:
-    """Call back when a file has new content.
+    """Call back when one of some files has new content.
 
-    The folder is watched, not the file: Kubernetes swaps a symbolic link beside it, editors replace it.
+    The folders are watched, not the files: Kubernetes swaps a symbolic link beside them, editors replace them.
 
     Args:
-        path: the file.
+        paths: the files.
         changed: called from the watching thread.
     """
 
-    def __init__(self, path: Path, changed: Callable[[], None]) -> None:
-        self._path = path
+    def __init__(self, paths: Collection[Path], changed: Callable[[], None]) -> None:
+        self._paths = paths
         self._changed = changed
-        self._digest = self._read()
+        self._digests = self._read()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="file watch", daemon=True)
         self._thread.start()
@@ -32,14 +35,28 @@ class FileWatch:
         self._thread.join()
 
     def _run(self) -> None:
-        for _ in watch(self._path.parent, stop_event=self._stop, debounce=200, rust_timeout=500, recursive=False, raise_interrupt=False):
-            digest = self._read()
-            if digest != self._digest:
-                self._digest = digest
+        folders = {path.parent for path in self._paths}
+        timeout = int(LOOK_SECONDS * 1000)
+        for _ in watch(
+            *folders,
+            stop_event=self._stop,
+            debounce=200,
+            rust_timeout=timeout,
+            yield_on_timeout=True,
+            recursive=False,
+            raise_interrupt=False,
+        ):
+            digests = self._read()
+            if digests != self._digests:
+                self._digests = digests
                 self._changed()
 
-    def _read(self) -> bytes:
-        try:
-            return hashlib.sha256(self._path.read_bytes()).digest()
-        except OSError:  # between removal and replacement
-            return b""
+    def _read(self) -> list[bytes]:
+        return [_digest(path) for path in self._paths]
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError:  # between removal and replacement
+        return b""

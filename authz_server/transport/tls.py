@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 PROTOCOL: Final = "h2"
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; HTTP/2 forbids all without forward secrecy
 
+CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
@@ -77,7 +79,7 @@ def read(files: TlsFiles, now: float) -> Credentials:
     """
     chain = _certificates(files.certificate, "the server's certificate, then its intermediates (--tls-cert)")
     key = _private_key(files.key)
-    if key.public_key() != chain[0].public_key():
+    if key.public_key() != _public_key(chain[0]):
         raise TlsError(f"{files.key}: is not the key of the first certificate in {files.certificate}; take both from the same issuance")
     expires = min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
     if expires <= now:
@@ -108,7 +110,7 @@ def _bytes(path: Path) -> bytes:
 def _certificates(path: Path, wanted: str) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_bytes(path))
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise TlsError(f"{path}: is no PEM file of certificates; it should hold {wanted}") from error
 
 
@@ -125,7 +127,7 @@ def _authorities(path: Path) -> list[x509.Certificate]:
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
         return False
 
 
@@ -136,9 +138,17 @@ def _private_key(path: Path) -> PrivateKey:
         raise TlsError(f"{path}: is encrypted, and nobody is there to type its passphrase; decrypt it with `openssl pkey`") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise TlsError(f"{path}: is no private key in PEM; it should hold the key of the certificate (--tls-key)") from error
-    if not isinstance(key, PrivateKey):
-        raise TlsError(f"{path}: Envoy and gRPC take RSA and ECDSA keys only; issue the certificate for one of these")
+    if not isinstance(key, PrivateKey) or (isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, CURVES)):
+        raise TlsError(f"{path}: Envoy and gRPC take keys of RSA, P-256, P-384 and P-521 only; issue the certificate for one of these")
     return key
+
+
+def _public_key(certificate: x509.Certificate) -> object:
+    """Read the key of a certificate; None when it is of a kind that nobody has a private key of here."""
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return None
 
 
 def _pem(certificates: Sequence[x509.Certificate]) -> bytes:

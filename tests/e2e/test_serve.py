@@ -16,6 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from authz_server.cli.serve import serve
 from authz_server.demo.process import authz_server, free_port
 from authz_server.testing import Fault, LocalCognito, UserPool
 from tests.e2e.stack import CONFIGURATION, Server, ask, configured
@@ -93,6 +94,26 @@ def test_the_admin_port_tells_health_and_metrics(server, pool):
     assert f'authz_jwks_keys{{user_pool="{pool.id}"}} 2.0' in text
     assert "authz_configuration_generation 1.0" in text
     assert "authz_check_duration_seconds_bucket" in text
+
+
+def test_the_admin_port_is_on_loopback(server):
+    """A bare port is bound to 127.0.0.1 alone: another address of this machine does not lead there."""
+    assert f"admin port on 127.0.0.1:{server.admin}" in server.log()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", server.admin), 2).close()
+
+
+def test_there_is_no_admin_port_unless_one_is_asked_for(tmp_path, pool, cognito, transport):
+    """And checks are taken from this machine only, unless told otherwise."""
+    config = tmp_path / "authz.yaml"
+    config.write_text(configured(CONFIGURATION, pool, cognito))
+    options = {option.name: option for option in serve.params}
+    command = ("serve", "--config", str(config), "--listen", f"127.0.0.1:{free_port()}", "--transport", transport)
+    with authz_server(*command, log=tmp_path / "log") as process:
+        process.wait_until(lambda: "listens on" in process.log.read_text())
+
+        assert "admin port" not in process.log.read_text()
+    assert options["listen"].default == ("127.0.0.1:9000",)
 
 
 def test_the_decision_log_has_one_line_per_check_and_no_secret(start_server, pool):

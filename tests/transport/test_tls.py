@@ -1,8 +1,13 @@
 """Certificates, keys and client CAs: good ones are read, and bad ones named."""
 
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
@@ -69,6 +74,21 @@ def certificate(authority, **more):
     return authority.server(**more).certificate
 
 
+def broken_key(authority):
+    """Spoil the point of an elliptic curve in a certificate, whose signature nobody verifies here."""
+    der = x509.load_pem_x509_certificate(certificate(authority)).public_bytes(Encoding.DER)
+    point = der.index(bytes.fromhex("034200 04")) + 4
+    return ssl.DER_cert_to_PEM_cert(der[:point] + bytes(8) + der[point + 8 :]).encode()
+
+
+def bare():
+    """Issue a certificate to oneself as one did before there were extensions."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    builder = x509.CertificateBuilder(name, name, key.public_key()).serial_number(1)
+    builder = builder.not_valid_before(datetime.now(UTC)).not_valid_after(datetime.now(UTC) + timedelta(days=1))
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
 MISTAKES = {
     "no certificate": ("tls.crt", lambda _: None, "cannot be read .No such file"),
     "no key": ("tls.key", lambda _: None, "cannot be read .No such file"),
@@ -79,7 +99,11 @@ MISTAKES = {
     "a certificate for a key": ("tls.key", certificate, "is no private key in PEM"),
     "another's key": ("tls.key", lambda authority: authority.server().key, "is not the key of the first certificate in .*tls.crt"),
     "an encrypted key": ("tls.key", lambda _: pem(ec.generate_private_key(ec.SECP256R1()), b"secret"), "is encrypted"),
-    "a rare key": ("tls.key", lambda _: pem(ed25519.Ed25519PrivateKey.generate()), "RSA and ECDSA keys only"),
+    "a rare key": ("tls.key", lambda _: pem(ed25519.Ed25519PrivateKey.generate()), "keys of RSA, P-256, P-384 and P-521 only"),
+    "a rare curve": ("tls.key", lambda _: pem(ec.generate_private_key(ec.SECP256K1())), "keys of RSA, P-256, P-384 and P-521 only"),
+    "a folder": ("tls.key", lambda _: Path(), "cannot be read .Is a directory"),
+    "a certificate for a key that nobody has": ("tls.crt", broken_key, "is not the key of the first certificate"),
+    "a CA without extensions": ("ca.crt", lambda _: bare(), "is no CA; name the CA that signed"),
     "an expired certificate": (("tls.crt", "tls.key"), lambda authority: authority.server(days=-0.5), "expired at 20.*renew it"),
     "a weak key": (
         ("tls.crt", "tls.key"),
@@ -99,8 +123,10 @@ def test_a_bad_file_is_named(authority, tmp_path, mistake):
     bad = make(authority)
     if isinstance(place, tuple):
         bad.write(tmp_path)
-    elif bad is None:
+    elif not isinstance(bad, bytes):
         (tmp_path / place).unlink()
+        if bad is not None:
+            (tmp_path / place).mkdir()
     else:
         (tmp_path / place).write_bytes(bad)
 

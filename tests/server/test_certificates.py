@@ -1,0 +1,85 @@
+"""The running certificate is swapped whole, and kept when the new one is bad."""
+
+import re
+import time
+
+import pytest
+
+from authz_server.observe.metrics import Metrics
+from authz_server.server.certificates import Certificates
+from authz_server.transport.tls import TlsError, TlsFiles
+from tests.authority import Authority, files
+
+DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def authority():
+    """A CA."""
+    return Authority()
+
+
+def test_bad_files_at_the_start_are_an_error(tmp_path):
+    """Nothing runs without a certificate."""
+    with pytest.raises(TlsError, match=r"absent\.crt"):
+        Certificates(TlsFiles(certificate=tmp_path / "absent.crt", key=tmp_path / "absent.key"), time.time)
+
+
+def test_a_new_pair_is_used(authority, tmp_path):
+    """From then on, and the metrics show when it expires."""
+    certificates = Certificates(files(tmp_path, authority.server(days=2)), time.time)
+    before = certificates.current()
+    new = authority.server(days=4).write(tmp_path)
+    certificates.reload()
+    sample = certificates.sample()
+
+    assert certificates.current() != before
+    assert certificates.current().chain == new.certificate
+    assert sample.good
+    assert sample.expires == pytest.approx(time.time() + 4 * DAY, abs=60)
+
+
+def test_a_bad_pair_keeps_the_old_one(authority, tmp_path, caplog):
+    """The log names the file and what stays, the metrics tell, and a good pair later is used."""
+    when = iter([time.time(), time.time() + 10, time.time() + 20])
+    certificates = Certificates(files(tmp_path, authority.server()), lambda: next(when))
+    before, began = certificates.current(), certificates.sample()
+    (tmp_path / "tls.key").write_bytes(authority.server().key)
+    certificates.reload()
+    kept, sample = certificates.current(), certificates.sample()
+    authority.server().write(tmp_path)
+    certificates.reload()
+
+    assert kept is before
+    assert (began.good, sample.good, certificates.sample().good) == (True, False, True)
+    assert sample.expires == before.expires
+    assert sample.reloaded_at > began.reloaded_at
+    assert certificates.current() != before
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "tls.key: is not the key of" in errors[0]
+    assert "stays in use" in errors[1]
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o640, False), (0o644, True)])
+def test_a_key_that_everybody_may_read_is_told(authority, tmp_path, caplog, mode, told):
+    """As a warning: a group, as Kubernetes gives one to a mounted secret, is fine."""
+    stored = files(tmp_path, authority.server())
+    stored.key.chmod(mode)
+    Certificates(stored, time.time)
+
+    assert any("tls.key: everybody" in record.getMessage() for record in caplog.records if record.levelname == "WARNING") is told
+
+
+def test_metrics_show_the_certificate(authority, tmp_path):
+    """When it expires, and how the last reload went; without TLS there is nothing to show."""
+    metrics = Metrics("")
+    assert b"authz_tls" not in metrics.text()
+    certificates = Certificates(files(tmp_path, authority.server()), lambda: 0.0)
+    metrics.show_certificate(certificates.sample)
+    (tmp_path / "tls.crt").unlink()
+    certificates.reload()
+
+    (shown,) = re.findall(r"^authz_tls_certificate_expiry_timestamp_seconds (\S+)$", metrics.text().decode(), re.MULTILINE)
+    assert float(shown) == certificates.current().expires
+    assert b"authz_tls_last_reload_successful 0.0" in metrics.text()
+    assert b"authz_tls_last_reload_timestamp_seconds 0.0" in metrics.text()

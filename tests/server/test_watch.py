@@ -1,0 +1,95 @@
+"""Files are watched for new content, however it gets there."""
+
+import threading
+import time
+
+import pytest
+
+from authz_server.server import watch
+from authz_server.server.watch import FileWatch
+
+
+@pytest.fixture
+def watched(tmp_path):
+    """Watch two files in two folders, and tell how often they changed."""
+    files = [tmp_path / "one" / "tls.crt", tmp_path / "two" / "ca.crt"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text("old")
+    changed = threading.Semaphore(0)
+    watching = FileWatch(files, changed.release)
+    time.sleep(0.2)
+    yield files, changed
+    watching.close()
+
+
+def test_each_file_is_watched(watched):
+    """A new content of any of them is told."""
+    files, changed = watched
+    for file in files:
+        file.write_text("new")
+
+        assert changed.acquire(timeout=5)
+
+
+def test_the_same_content_is_no_news(watched):
+    """Neither is a file beside those that are watched."""
+    (first, _), changed = watched
+    first.write_text("old")
+    (first.parent / "other").write_text("new")
+
+    assert not changed.acquire(timeout=0.6)
+
+
+def test_a_removed_and_replaced_file_is_told(watched):
+    """As editors and certificate managers do it."""
+    (first, _), changed = watched
+    first.unlink()
+    assert changed.acquire(timeout=5)
+    first.write_text("new")
+
+    assert changed.acquire(timeout=5)
+
+
+def test_a_mounted_secret_is_swapped(tmp_path):
+    """Kubernetes lets `..data` point to another folder, by a rename."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tls.crt").write_text(name)
+    (tmp_path / "..data").symlink_to("first")
+    (tmp_path / "tls.crt").symlink_to("..data/tls.crt")
+    changed = threading.Event()
+    watching = FileWatch([tmp_path / "tls.crt"], changed.set)
+    time.sleep(0.2)
+    (tmp_path / "..data_tmp").symlink_to("second")
+    (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+
+    assert changed.wait(5)
+    watching.close()
+
+
+def test_what_the_system_does_not_tell_is_looked_at(tmp_path, monkeypatch):
+    """A link to the folder itself that is swapped changes nothing inside of the folder."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.2)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tls.crt").write_text(name)
+    (tmp_path / "current").symlink_to("first")
+    changed = threading.Event()
+    watching = FileWatch([tmp_path / "current" / "tls.crt"], changed.set)
+    time.sleep(0.2)
+    (tmp_path / "next").symlink_to("second")
+    (tmp_path / "next").replace(tmp_path / "current")
+
+    assert changed.wait(5)
+    watching.close()
+
+
+def test_an_end_is_not_waited_for(tmp_path):
+    """However rarely it looks."""
+    watching = FileWatch([tmp_path / "absent"], lambda: None)
+    time.sleep(0.2)
+    began = time.monotonic()
+    watching.close()
+
+    assert time.monotonic() - began < 1
