@@ -1,6 +1,7 @@
 """A certificate authority for tests."""
 
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -99,3 +100,15 @@ def files(folder: Path, pair: Pair, client_ca: bytes | None = None) -> TlsFiles:
     if client_ca is not None:
         (folder / "ca.crt").write_bytes(client_ca)
     return TlsFiles(certificate=folder / "tls.crt", key=folder / "tls.key", client_ca=None if client_ca is None else folder / "ca.crt")
+
+
+def mount(folder: Path, pair: Pair, ca: bytes) -> None:
+    """Mount a secret, or swap it, as Kubernetes does: a new folder, and a link to it that is replaced by a rename."""
+    content = folder / f"..{time.time_ns()}"
+    pair.write(content)
+    (content / "ca.crt").write_bytes(ca)
+    (folder / "..data_tmp").symlink_to(content.name)
+    (folder / "..data_tmp").replace(folder / "..data")
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")

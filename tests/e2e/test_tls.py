@@ -15,7 +15,7 @@ import pytest
 
 from authz_server.demo.process import authz_server, free_port
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
-from tests.authority import ENVOY, SERVER, Authority, Pair
+from tests.authority import ENVOY, SERVER, Authority, Pair, mount
 from tests.e2e.stack import CONFIGURATION, Server, configured
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -37,21 +37,9 @@ def clients():
 def flags(tmp_path, root, clients):
     """Write what Kubernetes mounts, and name it in flags."""
     folder = tmp_path / "tls"
-    mount(folder, root.server(), clients)
+    mount(folder, root.server(), clients.certificate)
     names = ["--tls-cert", "tls.crt", "--tls-key", "tls.key", "--tls-client-ca", "ca.crt"]
     return [each if each.startswith("--") else str(folder / each) for each in names] + ["--tls-allow-san", ENVOY]
-
-
-def mount(folder, pair: Pair, clients: Authority):
-    """Mount a secret, or swap it, as Kubernetes does: a new folder, and a link to it that is replaced by a rename."""
-    content = folder / f"..{time.time_ns()}"
-    pair.write(content)
-    (content / "ca.crt").write_bytes(clients.certificate)
-    (folder / "..data_tmp").symlink_to(content.name)
-    (folder / "..data_tmp").replace(folder / "..data")
-    for name in ("tls.crt", "tls.key", "ca.crt"):
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to(f"..data/{name}")
 
 
 def until(condition, seconds=15.0):
@@ -142,7 +130,7 @@ def test_a_mounted_secret_is_rotated_without_a_failed_check(start_server, flags,
 
     with ThreadPoolExecutor(2) as threads:
         asking = [threads.submit(ask_until_ended) for _ in range(2)]
-        mount(tmp_path / "tls", root.server(days=60), authority)
+        mount(tmp_path / "tls", root.server(days=60), authority.certificate)
         until(lambda: not refused(server.port, root, authority.envoy()))
         ended.set()
 
@@ -157,7 +145,7 @@ def test_a_bad_secret_keeps_the_old_one(start_server, flags, root, clients, tmp_
     """The log says what is wrong with which file, the metric turns 0, and SIGHUP tries again."""
     server = start_server(*flags)
     bad = Pair(root.server().certificate, root.server().key)
-    mount(tmp_path / "tls", bad, clients)
+    mount(tmp_path / "tls", bad, clients.certificate)
     until(lambda: "stays in use" in server.log())
 
     assert status(server.port, root, clients.envoy()) == 0
@@ -165,7 +153,7 @@ def test_a_bad_secret_keeps_the_old_one(start_server, flags, root, clients, tmp_
     assert sample(server, "authz_tls_last_reload_successful") == 0
     server.process.send(signal.SIGHUP)
     until(lambda: server.log().count("stays in use") == 2)
-    mount(tmp_path / "tls", root.server(), clients)
+    mount(tmp_path / "tls", root.server(), clients.certificate)
     until(lambda: sample(server, "authz_tls_last_reload_successful") == 1)
 
 
@@ -192,7 +180,7 @@ def test_workers_have_tls_too(tmp_path, pool, cognito, transport, flags, root, c
         assert [status(each, root, clients.envoy()) for each in (port, port + 1)] == [0, 0]
         assert all(refused(each, root, clients.issue()) for each in (port, port + 1))
         authority = Authority("new clients")
-        mount(tmp_path / "tls", root.server(), authority)
+        mount(tmp_path / "tls", root.server(), authority.certificate)
         until(lambda: not any(refused(each, root, authority.envoy()) for each in (port, port + 1)))
         shown = re.findall(r'authz_tls_last_reload_successful{worker="(\d)"} 1.0', server.get("/metrics")[1])
 
