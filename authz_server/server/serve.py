@@ -208,6 +208,7 @@ def _how(settings: Settings) -> str:
 def _door(transport: Transport, check: Check, guard: Guard) -> Door:
     """Make the door; each brings libraries that the other does not need."""
     if transport == "grpcio":
+        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else whoever fails to shake hands writes to our log, and not in JSON
         from authz_server.transport.grpcio import GrpcioDoor  # noqa: PLC0415 - as said
 
         return GrpcioDoor(check, guard=guard)

@@ -80,7 +80,7 @@ def may_ask(transport: asyncio.Transport, guard: Guard) -> bool:
     Source: RFC 9113, section 3.2: over TLS, HTTP/2 is agreed on by ALPN.
     """
     if guard.credentials is None:
-        return True
+        return guard.clients is None
     if transport.get_extra_info("ssl_object").selected_alpn_protocol() != PROTOCOL:
         return False
     return guard.clients is None or guard.clients.admits(**_names(transport.get_extra_info("peercert") or {}))

@@ -1,9 +1,14 @@
 """`authz-server serve` with TLS flags, and on guarded Unix sockets, as an operator meets it."""
 
+import contextlib
+import grp
 import os
 import re
 import signal
+import socket
+import ssl
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -107,6 +112,30 @@ def test_only_envoys_of_ours_are_answered(start_server, flags, root, clients):
     assert "bug" not in server.log()
 
 
+def test_strangers_fill_no_log(start_server, flags, root, clients):
+    """Whoever knocks without a certificate, without TLS, or leaves in the middle writes no line."""
+    server = start_server(*flags)
+    before = server.log()
+    hello = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname=SERVER).do_handshake()
+    hello = hello.read()
+    for octets in (b"", b"\0" * 100, b"GET / HTTP/1.1\r\n\r\n", hello, hello[:50]):
+        for reset in (False, True):
+            with socket.create_connection(("127.0.0.1", server.port), 3) as client:
+                if reset:
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.sendall(octets)
+    for client in (None, Authority("clients").envoy()):
+        assert refused(server.port, root, client)
+    assert status(server.port, root, clients.envoy()) == 0
+    server.process.stop()
+
+    assert [
+        line for line in server.log().removeprefix(before).splitlines() if '"level":"info"' not in line and '"decision"' not in line
+    ] == []
+
+
 def test_flags_come_from_the_environment_too(start_server, flags, root, clients):
     """Names of clients are separated by spaces."""
     files = dict(zip(("AUTHZ_TLS_CERT", "AUTHZ_TLS_KEY", "AUTHZ_TLS_CLIENT_CA"), flags[1:7:2], strict=True))
@@ -195,7 +224,7 @@ def test_workers_have_tls_too(tmp_path, pool, cognito, transport, flags, root, c
 @pytest.mark.parametrize("workers", [1, 2])
 def test_unix_sockets_have_mode_and_group(tmp_path, pool, cognito, transport, workers):
     """As the flags say; each worker's too."""
-    config, path, mine = tmp_path / "authz.yaml", tmp_path / "authz.sock", str(os.getegid())
+    config, path, mine = tmp_path / "authz.yaml", tmp_path / "authz.sock", grp.getgrgid(os.getegid()).gr_name
     config.write_text(configured(CONFIGURATION, pool, cognito))
     flags = ["--socket-mode", "0600", "--socket-group", mine, "--socket-owner", str(os.geteuid()), "--workers", str(workers)]
     command = ["serve", "--config", str(config), "--listen", f"unix://{path}", "--transport", transport, *flags]

@@ -6,8 +6,9 @@ import time
 import pytest
 
 from authz_server.observe.metrics import Metrics
+from authz_server.server import certificates
 from authz_server.server.certificates import Certificates
-from authz_server.transport.tls import TlsError, TlsFiles
+from authz_server.transport.tls import TlsError, TlsFiles, read
 from tests.authority import Authority, files
 
 DAY = 86_400
@@ -27,14 +28,14 @@ def test_bad_files_at_the_start_are_an_error(tmp_path):
 
 def test_a_new_pair_is_used(authority, tmp_path):
     """From then on, and the metrics show when it expires."""
-    certificates = Certificates(files(tmp_path, authority.server(days=2)), time.time)
-    before = certificates.current()
+    running = Certificates(files(tmp_path, authority.server(days=2)), time.time)
+    before = running.current()
     new = authority.server(days=4).write(tmp_path)
-    certificates.reload()
-    sample = certificates.sample()
+    running.reload()
+    sample = running.sample()
 
-    assert certificates.current() != before
-    assert certificates.current().chain == new.certificate
+    assert running.current() != before
+    assert running.current().chain == new.certificate
     assert sample.good
     assert sample.expires == pytest.approx(time.time() + 4 * DAY, abs=60)
 
@@ -42,19 +43,19 @@ def test_a_new_pair_is_used(authority, tmp_path):
 def test_a_bad_pair_keeps_the_old_one(authority, tmp_path, caplog):
     """The log names the file and what stays, the metrics tell, and a good pair later is used."""
     when = iter([time.time(), time.time() + 10, time.time() + 20])
-    certificates = Certificates(files(tmp_path, authority.server()), lambda: next(when))
-    before, began = certificates.current(), certificates.sample()
+    running = Certificates(files(tmp_path, authority.server()), lambda: next(when))
+    before, began = running.current(), running.sample()
     (tmp_path / "tls.key").write_bytes(authority.server().key)
-    certificates.reload()
-    kept, sample = certificates.current(), certificates.sample()
+    running.reload()
+    kept, sample = running.current(), running.sample()
     authority.server().write(tmp_path)
-    certificates.reload()
+    running.reload()
 
     assert kept is before
-    assert (began.good, sample.good, certificates.sample().good) == (True, False, True)
+    assert (began.good, sample.good, running.sample().good) == (True, False, True)
     assert sample.expires == before.expires
     assert sample.reloaded_at > began.reloaded_at
-    assert certificates.current() != before
+    assert running.current() != before
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert "tls.key: is not the key of" in errors[0]
     assert "stays in use" in errors[1]
@@ -70,16 +71,30 @@ def test_a_key_that_everybody_may_read_is_told(authority, tmp_path, caplog, mode
     assert any("tls.key: everybody" in record.getMessage() for record in caplog.records if record.levelname == "WARNING") is told
 
 
+def test_a_key_that_goes_away_meanwhile_is_no_bug(authority, tmp_path, monkeypatch):
+    """Between its reading and the look at its permissions somebody may replace it."""
+    stored = files(tmp_path, authority.server())
+
+    def read_and_remove(*arguments):
+        found = read(*arguments)
+        stored.key.unlink()
+        return found
+
+    monkeypatch.setattr(certificates, "read", read_and_remove)
+
+    assert Certificates(stored, time.time).sample().good
+
+
 def test_metrics_show_the_certificate(authority, tmp_path):
     """When it expires, and how the last reload went; without TLS there is nothing to show."""
     metrics = Metrics("")
     assert b"authz_tls" not in metrics.text()
-    certificates = Certificates(files(tmp_path, authority.server()), lambda: 0.0)
-    metrics.show_certificate(certificates.sample)
+    running = Certificates(files(tmp_path, authority.server()), lambda: 0.0)
+    metrics.show_certificate(running.sample)
     (tmp_path / "tls.crt").unlink()
-    certificates.reload()
+    running.reload()
 
     (shown,) = re.findall(r"^authz_tls_certificate_expiry_timestamp_seconds (\S+)$", metrics.text().decode(), re.MULTILINE)
-    assert float(shown) == certificates.current().expires
+    assert float(shown) == running.current().expires
     assert b"authz_tls_last_reload_successful 0.0" in metrics.text()
     assert b"authz_tls_last_reload_timestamp_seconds 0.0" in metrics.text()

@@ -300,6 +300,19 @@ def test_a_client_on_the_list_may_watch_health(serve):
     assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
+def test_a_list_without_tls_admits_nobody(kind):
+    """Who shows no certificate is not on it."""
+    check, port, guard = Answering(), free_port(), Guard(clients=AllowList([ENVOY]))
+    door = GrpcioDoor(check, 4, guard) if kind == "grpcio" else EventLoopDoor(check, guard=guard)
+    door.listen(f"127.0.0.1:{port}")
+    door.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        assert refused(lambda: channel.unary_unary(CHECK)(b"ask", timeout=3))
+    door.stop(0)
+
+    assert check.asked == 0
+
+
 def test_an_intermediate_ca_may_be_the_client_ca(serve, root):
     """Its clients are believed, and not those of the root above it."""
     intermediate = Authority("edge", root)
