@@ -15,7 +15,7 @@ from authz_server.core.decisions import Allow, Deny
 from authz_server.core.gateway import Pending
 from authz_server.core.request import Request
 from authz_server.keys.fetch import Fetcher
-from authz_server.keys.refresher import KeyRefresher
+from authz_server.keys.refresher import GOOD, KeyRefresher
 from authz_server.keys.store import KeyStore, PoolKeys
 
 MAX_WAIT_SECONDS: Final = 1.0
@@ -60,7 +60,7 @@ class LiveGateway:
 
     def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
         """Log a fetch of keys that failed, see `keys.refresher.Observer`."""
-        if outcome != "ok":
+        if outcome not in GOOD:
             _logger.warning("keys of %s from %s: %s (%s)", keys.pool.id, keys.pool.jwks, detail, outcome)
 
     def close(self) -> None:

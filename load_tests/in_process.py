@@ -13,7 +13,7 @@ import yaml
 from authz_server.config import compile_gateway, load
 from authz_server.core.gateway import Gateway
 from authz_server.keys.fetch import Fetcher
-from authz_server.keys.refresher import KeyRefresher
+from authz_server.keys.refresher import GOOD, KeyRefresher
 from authz_server.keys.store import KeyStore, PoolKeys
 from authz_server.observe.decision_log import Entry
 from authz_server.observe.metrics import Metrics
@@ -44,7 +44,7 @@ class Generation:
 
     def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
         """Take note of a fetch, see `keys.refresher.Observer`."""
-        if outcome != "ok":
+        if outcome not in GOOD:
             raise RuntimeError(f"keys of {keys.pool.id}: {outcome}: {detail}")
 
     def check(self, cache_mib: int = 64, log: Callable[[Entry], None] | None = None) -> Check:

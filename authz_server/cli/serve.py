@@ -148,6 +148,13 @@ LogFormat = Literal["auto", "json", "text", "off"]
     help="Memory for decisions about tokens, which are repeated for authorizer_result_ttl_in_seconds. 0 decides each check anew.",
 )
 @click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path),
+    envvar="AUTHZ_STATE_DIR",
+    show_envvar=True,
+    help="Directory for the last good keys, so that a start during an outage has some. Workers and replicas may share it. Off unless given.",
+)
+@click.option(
     "--drain-seconds",
     type=click.FloatRange(0, 300),
     default=5.0,
@@ -182,6 +189,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     worker: int | None,
     decision_log: LogFormat,
     cache_mib: int,
+    state_dir: Path | None,
     drain_seconds: float,
     grace_seconds: float,
 ) -> None:
@@ -207,6 +215,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         cache_bytes=cache_mib * 1_048_576,
         drain_seconds=drain_seconds,
         grace_seconds=grace_seconds,
+        state_dir=state_dir,
     )
     _serve(settings, _line(decision_log))
 

@@ -141,6 +141,13 @@ BasePath = Annotated[str, AfterValidator(_base_path), _schema(_BASE_PATH)]
 ClaimHeader = Annotated[str, AfterValidator(_claim_header), _key_schema(_HEADER)]
 StageVariable = Annotated[str, AfterValidator(_stage_variable), _key_schema(_STAGE_VARIABLE)]
 Boolean = Annotated[bool, Strict(), BeforeValidator(_resolved), _or_variable({"type": "boolean"})]
+StaleCeiling = Annotated[
+    int,
+    Strict(),
+    BeforeValidator(_resolved),
+    Field(ge=60, le=604_800),
+    _or_variable({"type": "integer", "minimum": 60, "maximum": 604_800}),
+]
 Seconds = Annotated[
     int, Strict(), BeforeValidator(_resolved), Field(ge=0, le=3600), _or_variable({"type": "integer", "minimum": 0, "maximum": 3600})
 ]

@@ -6,7 +6,7 @@ from typing import Final
 
 from authz_server.config import schema
 from authz_server.config.variables import fill
-from authz_server.core.user_pools import Arn, UserPool, parse_arn
+from authz_server.core.user_pools import Arn, KeySettings, UserPool, parse_arn
 
 _AT_AWS: Final = schema.UserPool()
 
@@ -16,7 +16,7 @@ class Loaded:
     """A configuration that was read.
 
     Args:
-        path: of its file; key set files are found beside it.
+        path: of its file; key set and certificate files are found beside it.
         configuration: what it says.
         endpoint: URL of the Cognito service, without a slash at the end, or "" for AWS's own.
     """
@@ -54,7 +54,16 @@ class Loaded:
         Source: Cognito guide, "Verifying JSON web tokens" (`/.well-known/jwks.json` below the issuer).
         """
         override = self.configuration.user_pools.get(arn.pool_id, _AT_AWS)
-        return UserPool(id=arn.pool_id, issuer=override.issuer or arn.issuer, jwks=self._jwks(arn, override))
+        issuer = override.issuer or arn.issuer
+        return UserPool(id=arn.pool_id, issuer=issuer, jwks=self._jwks(arn, override), settings=self._key_settings(override))
+
+    def _key_settings(self, override: schema.UserPool) -> KeySettings:
+        keys = self.configuration.keys
+        ca_file = override.ca_file or keys.ca_file
+        return KeySettings(
+            stale_ceiling=override.stale_ceiling_in_seconds or keys.stale_ceiling_in_seconds,
+            ca_file=None if ca_file is None else str(self.path.parent.absolute() / ca_file),
+        )
 
     def _jwks(self, arn: Arn, override: schema.UserPool) -> str:
         if override.jwks_uri is not None:

@@ -26,6 +26,7 @@ from authz_server.config.fields import (
     Scope,
     Seconds,
     StageVariable,
+    StaleCeiling,
     Text,
     Version,
 )
@@ -133,8 +134,19 @@ class Api(_Model):
         return tuple(segment.text for segment in parse(self.base_path or "/"))
 
 
+_CA_FILE: Final = "File of certificates (PEM) to trust for key sets instead of the system's, relative to the configuration file."
+_STALE_CEILING: Final = "How long keys are used after their last good fetch, 60 to 604800: an outage of their endpoint may take as long."
+
+
+class Keys(_Model):
+    """How the keys of all user pools are kept."""
+
+    ca_file: Text | None = Field(default=None, description=_CA_FILE)
+    stale_ceiling_in_seconds: StaleCeiling = Field(default=86_400, description=_STALE_CEILING)
+
+
 class UserPool(_Model):
-    """Where the keys of a user pool are, when they are not at AWS."""
+    """Where the keys of a user pool are, when they are not at AWS, and how they are kept, when it is not as `keys` says."""
 
     allow_http: Boolean = Field(default=False, description="Whether jwks_uri may be http to a host that is not this one. For tests only.")
     jwks_uri: Text | None = Field(default=None, description="URL of the key set: https, or http to a loopback address.")
@@ -142,6 +154,8 @@ class UserPool(_Model):
     issuer: Text | None = Field(
         default=None, description="The `iss` of the pool's tokens, where it is not the one that follows from the ARN."
     )
+    ca_file: Text | None = Field(default=None, description=_CA_FILE)
+    stale_ceiling_in_seconds: StaleCeiling | None = Field(default=None, description=_STALE_CEILING)
 
     @field_validator("jwks_uri")
     @classmethod
@@ -162,6 +176,7 @@ class Configuration(_Model):
     authorizers: dict[Text, Authorizer] = Field(default={}, description="Authorizers by name.")
     apis: dict[Text, Api] = Field(default={}, description="Apis by name.")
     user_pools: dict[Text, UserPool] = Field(default={}, description="By pool id: where keys come from when it is not AWS.")
+    keys: Keys = Field(default_factory=Keys, description="How keys are kept, where `user_pools` does not say otherwise.")
 
 
 class _WithoutNull(GenerateJsonSchema):

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from authz_server.config.problems import Problem, one_of, show
-from authz_server.config.schema import Api, Authorizer, Configuration, Method, UserPool
+from authz_server.config.schema import Api, Authorizer, Configuration, Keys, Method, UserPool
 from authz_server.config.source import HOLE, Entries, Source
 
 Location = tuple[str | int, ...]
@@ -21,6 +21,7 @@ _MODELS: Final[Mapping[tuple[str, int], type[BaseModel]]] = {
     ("apis", 3): Api,
     ("apis", 6): Method,
     ("user_pools", 3): UserPool,
+    ("keys", 2): Keys,
 }
 
 

@@ -1,7 +1,7 @@
 """User pools: what an ARN says about the issuer of a pool's tokens and the place of its keys."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 # Partition and the suffix of its issuers. aws-cn and aws-eusc are unconfirmed; `user_pools.<id>.issuer` overrides them.
@@ -12,6 +12,19 @@ _MAX_ID_LENGTH: Final = 55
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeySettings:
+    """How the keys of a user pool are kept.
+
+    Args:
+        stale_ceiling: seconds for which keys are used after their last good fetch.
+        ca_file: path of the certificates that the place of the keys is checked against, or None for the system's.
+    """
+
+    stale_ceiling: float = 86_400.0
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserPool:
     """A user pool whose tokens are accepted.
 
@@ -19,11 +32,13 @@ class UserPool:
         id: such as `eu-west-1_Ab1Cd2Ef3`.
         issuer: the exact `iss` of its tokens.
         jwks: where its keys are: an absolute URL, or the path of a file.
+        settings: how they are kept; a pool that differs in these alone is the same pool.
     """
 
     id: str
     issuer: str
     jwks: str
+    settings: KeySettings = field(default=KeySettings(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,18 +1,38 @@
 """Fetch a JWKS document over HTTPS or from a file, bounded in time and size."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import httpx
 
+from authz_server.core.user_pools import UserPool
 from authz_server.keys.jwks import MAX_DOCUMENT_SIZE
 
 TIMEOUT_SECONDS: Final = 1.5
 
-Fetch = Callable[[str], Awaitable[bytes]]
+_ETAG: Final = re.compile(r'(W/)?"[!#-~]{0,256}"')
+_MAX_AGE: Final = re.compile(r'max-age="?(\d{1,10})"?', re.ASCII | re.IGNORECASE)
+
+
+class Answer(NamedTuple):
+    """What a place answered.
+
+    Args:
+        document: octets, or None when they are those that the ETag in the question names.
+        etag: names these octets in the next question, or None.
+        max_age: seconds for which they are fresh, as the place says, or None.
+    """
+
+    document: bytes | None
+    etag: str | None = None
+    max_age: float | None = None
+
+
+Fetch = Callable[[UserPool, str | None], Awaitable[Answer]]
 
 
 class FetchError(Exception):
@@ -43,21 +63,26 @@ class Fetcher:
         self._timeout = timeout
         self._tls = ssl.create_default_context()
 
-    async def __call__(self, place: str) -> bytes:
+    async def __call__(self, pool: UserPool, etag: str | None = None) -> Answer:
         """Fetch one document.
 
         Args:
-            place: an absolute URL, or the path of a file.
+            pool: says where it is, an absolute URL or the path of a file, and whom to trust there.
+            etag: of the document that is here already, or None.
 
         Returns:
-            Its bytes; reading stops beyond the limit on a document's size.
+            The answer; reading stops beyond the limit on a document's size.
 
         Raises:
             FetchError: whatever went wrong.
+
+        Source: RFC 9110 sections 13.1.2 and 15.4.5 (If-None-Match, 304); RFC 9111 section 5.2.2.1 (max-age).
         """
         try:
             async with asyncio.timeout(self._timeout):
-                return await (self._get(place) if "://" in place else asyncio.to_thread(_read, Path(place)))
+                if "://" in pool.jwks:
+                    return await self._get(pool.jwks, await self._trust(pool.settings.ca_file), etag)
+                return Answer(await asyncio.to_thread(_read, Path(pool.jwks)))
         except TimeoutError:
             raise FetchError("timeout", f"no answer within {self._timeout} s") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -65,19 +90,51 @@ class Fetcher:
         except OSError as error:
             raise FetchError("file", str(error)) from error
 
-    async def _get(self, url: str) -> bytes:
+    async def _trust(self, ca_file: str | None) -> ssl.SSLContext:
+        """Trust the system's authorities, or those of a file, which is read each time: it may be renewed."""
+        if ca_file is None:
+            return self._tls
+        try:
+            return await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise FetchError("ca_file", f"{ca_file} holds no certificates to trust: {error.strerror}") from error
+
+    async def _get(self, url: str, tls: ssl.SSLContext, etag: str | None) -> Answer:
         document = b""
         # Raw octets: a body that is compressed all the same is no JSON, and cannot grow past the limit in one step.
-        headers = {"accept": "application/json", "accept-encoding": "identity"}
-        client = httpx.AsyncClient(timeout=self._timeout, follow_redirects=False, verify=self._tls)
+        headers = {"accept": "application/json", "accept-encoding": "identity", **({} if etag is None else {"if-none-match": etag})}
+        client = httpx.AsyncClient(timeout=self._timeout, follow_redirects=False, verify=tls)
         async with client, client.stream("GET", url, headers=headers) as response:
+            if etag is not None and response.status_code == httpx.codes.NOT_MODIFIED:
+                return Answer(None, etag, max_age(response.headers.get("cache-control", "")))
             if response.status_code != httpx.codes.OK:
                 raise FetchError("status", f"HTTP {response.status_code}")
             async for chunk in response.aiter_raw():
                 document += chunk
                 if len(document) > MAX_DOCUMENT_SIZE:
                     break
-        return document
+        found = response.headers.get("etag", "")
+        return Answer(document, found if is_etag(found) else None, max_age(response.headers.get("cache-control", "")))
+
+
+def is_etag(text: str) -> bool:
+    """Whether a text is an entity tag that can be sent back; RFC 9110 section 8.8.3."""
+    return _ETAG.fullmatch(text) is not None
+
+
+def max_age(cache_control: str) -> float | None:
+    """Read for how long an answer is fresh.
+
+    Args:
+        cache_control: the header's value.
+
+    Returns:
+        Seconds, or None when it does not say; of several the shortest.
+
+    Source: RFC 9111 sections 4.2.1 and 5.2.2.1.
+    """
+    found = [_MAX_AGE.fullmatch(directive.strip()) for directive in cache_control.split(",")]
+    return min((float(age[1]) for age in found if age is not None), default=None)
 
 
 def _read(path: Path) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import RSAAlgorithm
 from jwt.exceptions import InvalidKeyError
+from jwt.utils import to_base64url_uint
 
 from authz_server.core.tokens import Key, strict_json
 
@@ -82,6 +83,25 @@ def parse(document: bytes) -> KeySet:
     if not keys:
         raise JwksError("no usable key: " + ("; ".join(skipped[:3]) or "the set is empty"))
     return KeySet(keys=MappingProxyType(keys), skipped=tuple(skipped))
+
+
+def document(key_set: KeySet) -> dict[str, list[dict[str, str]]]:
+    """Write the usable keys of a set, so that `parse` reads them again.
+
+    Args:
+        key_set: the set.
+
+    Returns:
+        A JWKS document as JSON values, no longer than the one that the set was read from.
+
+    Source: RFC 7518 section 6.3.1.
+    """
+    return {"keys": [_entry(key) for key in key_set.keys.values()]}
+
+
+def _entry(key: Key) -> dict[str, str]:
+    numbers = key.rsa.public_numbers()
+    return {"kty": "RSA", "kid": key.kid, "n": to_base64url_uint(numbers.n).decode(), "e": to_base64url_uint(numbers.e).decode()}
 
 
 def _key(entry: Any) -> Key:

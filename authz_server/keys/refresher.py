@@ -5,12 +5,14 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from authz_server.keys.fetch import Fetch, FetchError
-from authz_server.keys.jwks import JwksError, parse
-from authz_server.keys.life_cycle import failed, fetched
+from authz_server.core.user_pools import UserPool
+from authz_server.keys.fetch import Answer, Fetch, FetchError
+from authz_server.keys.jwks import JwksError, KeySet, parse
+from authz_server.keys.life_cycle import Good, failed, fetched
 from authz_server.keys.store import PoolKeys
 
 CONCURRENT_FETCHES: Final = 32
+GOOD: Final = frozenset({"ok", "unchanged"})  # how a good fetch ends
 
 
 class Observer(Protocol):
@@ -21,7 +23,7 @@ class Observer(Protocol):
 
         Args:
             keys: whose; its state is the new one.
-            outcome: `ok`, or a short label of the failure.
+            outcome: `ok`, `unchanged`, which is as good, or a short label of the failure.
             detail: sentence for the log.
         """
         ...
@@ -60,6 +62,10 @@ class KeyRefresher:
     def ask(self, keys: PoolKeys) -> None:
         """Fetch these keys now."""
         self._loop.call_soon_threadsafe(self._wake, keys)
+
+    def configure(self, keys: PoolKeys, pool: UserPool) -> None:
+        """Keep these keys as their pool says from now on; nobody else changes their state."""
+        self._loop.call_soon_threadsafe(keys.configure, pool)
 
     def close(self) -> None:
         """Stop fetching and end the thread."""
@@ -103,8 +109,10 @@ class KeyRefresher:
             wanted.clear()
 
     async def _refresh(self, keys: PoolKeys) -> None:
+        before = keys.state
         try:
-            key_set = parse(await self._fetch(keys.pool.jwks))
+            answer = await self._fetch(keys.pool, before.etag)
+            key_set = _key_set(answer, before.key_set)
         except FetchError as error:
             self._failed(keys, error.outcome, str(error))
         except JwksError as error:
@@ -112,8 +120,9 @@ class KeyRefresher:
         except Exception as error:  # noqa: BLE001 - a bug must not end the task that keeps this pool's keys fresh
             self._failed(keys, "bug", repr(error))
         else:
-            keys.put(fetched(keys.state, key_set, self._clock(), self._spread()))
-            self._tell(keys, "ok", "; ".join(key_set.skipped))
+            good = Good(key_set, answer.etag, answer.max_age, keys.asked())
+            keys.put(fetched(keys.state, good, self._clock(), self._spread()))
+            self._tell(keys, "ok" if answer.document is not None else "unchanged", "; ".join(key_set.skipped))
 
     def _failed(self, keys: PoolKeys, outcome: str, detail: str) -> None:
         keys.put(failed(keys.state, self._clock(), self._spread()))
@@ -124,3 +133,10 @@ class KeyRefresher:
             self._observer.fetch_ended(keys, outcome, detail)
         except Exception as error:  # noqa: BLE001 - as above
             self._loop.call_exception_handler({"message": "bug: whoever watches key fetches failed", "exception": error})
+
+
+def _key_set(answer: Answer, before: KeySet | None) -> KeySet:
+    """Read what a place answered, or keep what has not changed."""
+    if answer.document is None and before is not None:
+        return before
+    return parse(answer.document or b"")

@@ -3,13 +3,15 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Final, Protocol
 
 from authz_server.core.authorizers import KeysPending
 from authz_server.core.decisions import Denied, Reason
 from authz_server.core.tokens import Key
 from authz_server.core.user_pools import UserPool
-from authz_server.keys.life_cycle import Miss, PoolState, find
+from authz_server.keys.life_cycle import MAX_ABSENT_KIDS, Kept, Miss, PoolState, configured, find, restored
+
+MAX_KID_LENGTH: Final = 128  # of one that is worth remembering; Cognito's have 44
 
 
 class PoolKeys:
@@ -19,11 +21,18 @@ class PoolKeys:
         pool: whose keys.
         clock: monotonic seconds.
         ask: called when a fetch is wanted that is not under way.
+        kept: what an earlier process left of them, or None.
     """
 
-    def __init__(self, pool: UserPool, clock: Callable[[], float], ask: Callable[["PoolKeys"], None]) -> None:
+    def __init__(self, pool: UserPool, clock: Callable[[], float], ask: Callable[["PoolKeys"], None], kept: Kept | None = None) -> None:
+        now = clock()
+        state = PoolState(due=now, ceiling=pool.settings.stale_ceiling)
         self.pool = pool
-        self.state = PoolState(due=clock())  # immutable; replaced whole
+        self.state = state if kept is None else restored(state, kept, now)  # immutable; replaced whole
+        self.stale_uses = 0  # checks answered with keys past their refresh; a few may go uncounted, since no check waits to count
+        self.misses = dict.fromkeys(Miss, 0)
+        self.waiting = 0  # checks that have joined the fetch that is under way
+        self._asked: set[str] = set()
         self._clock = clock
         self._ask = ask
         self._lock = threading.Lock()
@@ -32,40 +41,69 @@ class PoolKeys:
     def find(self, kid: str) -> Key:
         """Find a key without waiting, see `core.authorizers.Keys`."""
         state = self.state
-        found = find(state, kid, self._clock())
+        now = self._clock()
+        found = find(state, kid, now)
         if isinstance(found, Key):
+            if now > state.fresh_until:
+                self.stale_uses += 1
             return found
+        with self._lock:
+            self.misses[found] += 1
         if found is Miss.ABSENT:
             raise Denied(Reason.KEY_UNKNOWN)
         if found is Miss.UNAVAILABLE:
             raise Denied(Reason.KEYS_UNAVAILABLE)
-        raise KeysPending(self._join(state))
+        raise KeysPending(self._join(state, kid))
 
     def holds(self, key: Key) -> bool:
         """Whether *key* is still in the set, and the set is not too old."""
         state = self.state
-        return state.key_set is not None and state.key_set.keys.get(key.kid) is key and state.usable(self._clock())
+        if state.key_set is None or state.key_set.keys.get(key.kid) is not key:
+            return False
+        now = self._clock()
+        if now <= state.fresh_until:
+            return True
+        if not state.usable(now):
+            return False
+        self.stale_uses += 1
+        return True
 
-    def _join(self, seen: PoolState) -> Future[None]:
+    def _join(self, seen: PoolState, kid: str) -> Future[None]:
         """Join the fetch that is under way, or ask for one, unless one has ended since *seen* was read."""
         with self._lock:
-            if self._fetch is not None:
-                return self._fetch
-            fetch = _under_way()
-            if self.state is not seen:
+            fetch = self._fetch or _under_way()
+            if self._fetch is None and self.state is not seen:
                 fetch.set_result(None)
+                return fetch
+            self.waiting += 1
+            if len(self._asked) < MAX_ABSENT_KIDS and len(kid) <= MAX_KID_LENGTH:
+                self._asked.add(kid)
+            if self._fetch is not None:
                 return fetch
             self._fetch = fetch
         self._ask(self)
         return fetch
+
+    def asked(self) -> frozenset[str]:
+        """The kids that checks wait for, as many as are worth remembering."""
+        with self._lock:
+            return frozenset(self._asked)
 
     def put(self, state: PoolState) -> None:
         """Swap in what a fetch brought, and wake those who wait for it."""
         with self._lock:
             self.state = state
             fetch, self._fetch = self._fetch, None
+            self.waiting = 0
+            self._asked.clear()
         if fetch is not None:
             fetch.set_result(None)
+
+    def configure(self, pool: UserPool) -> None:
+        """Take in new settings of the same pool; nobody is woken."""
+        with self._lock:
+            self.pool = pool
+            self.state = configured(self.state, pool.settings)
 
     def release(self) -> None:
         """Wake those who wait although nothing was fetched."""
@@ -94,6 +132,10 @@ class Refresher(Protocol):
         """Fetch these keys now."""
         ...
 
+    def configure(self, keys: PoolKeys, pool: UserPool) -> None:
+        """Keep these keys as their pool says from now on."""
+        ...
+
 
 class KeyStore:
     """The keys of every user pool of the running configuration. Keys survive a reload that keeps their pool, issuer and place.
@@ -101,11 +143,13 @@ class KeyStore:
     Args:
         clock: monotonic seconds.
         refresher: fetches what the store is asked to hold.
+        kept: gives what an earlier process left of a pool's keys, if anything.
     """
 
-    def __init__(self, clock: Callable[[], float], refresher: Refresher) -> None:
+    def __init__(self, clock: Callable[[], float], refresher: Refresher, kept: Callable[[UserPool], Kept | None] | None = None) -> None:
         self._clock = clock
         self._refresher = refresher
+        self._kept = kept
         self._pools: dict[UserPool, PoolKeys] = {}
 
     def keys(self, pool: UserPool) -> PoolKeys:
@@ -119,8 +163,10 @@ class KeyStore:
         """
         keys = self._pools.get(pool)
         if keys is None:
-            keys = self._pools[pool] = PoolKeys(pool, self._clock, self._refresher.ask)
+            keys = self._pools[pool] = PoolKeys(pool, self._clock, self._refresher.ask, self._kept(pool) if self._kept else None)
             self._refresher.watch(keys)
+        elif keys.pool.settings != pool.settings:
+            self._refresher.configure(keys, pool)
         return keys
 
     def keep(self, pools: tuple[UserPool, ...]) -> None:
@@ -133,8 +179,9 @@ class KeyStore:
         return tuple(self._pools.values())
 
     def attempted(self) -> bool:
-        """Whether the first fetch of every pool has ended, good or bad."""
-        return all(keys.state.attempted_at is not None for keys in self.all())
+        """Whether every pool can answer, or has had its first fetch: an earlier process's keys are as good as one."""
+        now = self._clock()
+        return all(keys.state.attempted_at is not None or keys.state.usable(now) for keys in self.all())
 
     def answerable(self) -> bool:
         """Whether some check can be answered: not every pool lacks keys."""

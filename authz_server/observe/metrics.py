@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -24,27 +24,53 @@ class KeySetSample(NamedTuple):
     Args:
         user_pool: id of the pool.
         age: seconds since the last good fetch, or None before it.
+        unchanged: seconds since the keys were last seen to change, or None before the first good fetch.
+        ceiling: seconds after which keys that were not fetched again are not used.
         keys: how many keys are usable.
+        waiting: checks that wait for a fetch that is under way.
+        stale_uses: checks answered with keys past their refresh.
+        unseen: checks of tokens whose kid is not in the set, by what became of them.
     """
 
     user_pool: str
     age: float | None
+    unchanged: float | None
+    ceiling: float
     keys: int
+    waiting: int
+    stale_uses: int
+    unseen: Mapping[str, int]
 
 
 class _KeySets(Collector):
     def __init__(self, samples: Callable[[], Iterable[KeySetSample]]) -> None:
         self._samples = samples
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        age = GaugeMetricFamily("authz_jwks_age_seconds", "Seconds since the last good fetch of a user pool's keys.", labels=["user_pool"])
-        count = GaugeMetricFamily("authz_jwks_keys", "Usable keys of a user pool.", labels=["user_pool"])
+    def collect(self) -> Iterator[Metric]:
+        pool = ["user_pool"]
+        age = GaugeMetricFamily("authz_jwks_age_seconds", "Seconds since the last good fetch of a user pool's keys.", labels=pool)
+        unchanged = GaugeMetricFamily("authz_jwks_unchanged_seconds", "Seconds since the keys were last seen to change.", labels=pool)
+        ceiling = GaugeMetricFamily("authz_jwks_stale_ceiling_seconds", "Age at which keys are no longer used.", labels=pool)
+        count = GaugeMetricFamily("authz_jwks_keys", "Usable keys of a user pool; 0 also when they are too old.", labels=pool)
+        waiting = GaugeMetricFamily("authz_jwks_waiting_checks", "Checks that wait for a fetch of keys that is under way.", labels=pool)
+        stale = CounterMetricFamily("authz_jwks_stale_uses", "Checks answered with keys past their refresh.", labels=pool)
+        unseen = CounterMetricFamily(
+            "authz_jwks_unseen_kids",
+            "Tokens whose kid is not in the set, by outcome: absent, fetch or unavailable.",
+            labels=[*pool, "outcome"],
+        )
         for sample in self._samples():
-            if sample.age is not None:
-                age.add_metric([sample.user_pool], sample.age)
-            count.add_metric([sample.user_pool], sample.keys)
-        yield age
-        yield count
+            label = [sample.user_pool]
+            if sample.age is not None and sample.unchanged is not None:
+                age.add_metric(label, sample.age)
+                unchanged.add_metric(label, sample.unchanged)
+            ceiling.add_metric(label, sample.ceiling)
+            count.add_metric(label, sample.keys)
+            waiting.add_metric(label, sample.waiting)
+            stale.add_metric(label, sample.stale_uses)
+            for outcome, checks in sample.unseen.items():
+                unseen.add_metric([*label, outcome], checks)
+        yield from (age, unchanged, ceiling, count, waiting, stale, unseen)
 
 
 class VerdictsSample(NamedTuple):
@@ -162,6 +188,12 @@ class Metrics:
         self._dropped = Counter("authz_claim_headers_dropped", "Claim headers left out for size.", ["api"], registry=self.registry)
         self._fetches = Counter("authz_jwks_fetches", "Fetches of key sets.", ["user_pool", "outcome"], registry=self.registry)
         self._skipped = Gauge("authz_jwks_skipped_keys", "Keys of the last set that are not usable.", ["user_pool"], registry=self.registry)
+        self._state_files = Counter(
+            "authz_jwks_state_files",
+            "With --state-dir: key sets read and written, by outcome.",
+            ["user_pool", "operation", "outcome"],
+            registry=self.registry,
+        )
         self._generation = Gauge("authz_configuration_generation", "Configurations loaded since the start.", registry=self.registry)
         self._reload_good = Gauge("authz_configuration_last_reload_successful", "1 or 0.", registry=self.registry)
         self._reload_time = Gauge("authz_configuration_last_reload_timestamp_seconds", "Unix time.", registry=self.registry)
@@ -221,6 +253,10 @@ class Metrics:
     def skipped_keys(self, user_pool: str, count: int) -> None:
         """Show how many keys of the last set are not usable."""
         self._skipped.labels(user_pool).set(count)
+
+    def state_file(self, user_pool: str, operation: str, outcome: str) -> None:
+        """Count a key set that was read from the state directory, or written to it."""
+        self._state_files.labels(user_pool, operation, outcome).inc()
 
     def reloaded(self, generation: int, when: float, *, good: bool) -> None:
         """Show the running configuration.

@@ -6,7 +6,7 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +15,21 @@ from typing import Final, Literal, TextIO
 from uuid import uuid4
 
 from authz_server import __version__
+from authz_server.core.user_pools import UserPool
 from authz_server.core.verdicts import Verdicts
 from authz_server.keys.fetch import Fetcher
+from authz_server.keys.life_cycle import Kept
 from authz_server.keys.refresher import KeyRefresher
-from authz_server.keys.store import KeyStore, PoolKeys
+from authz_server.keys.state_directory import StateDirectory
+from authz_server.keys.store import KeyStore
 from authz_server.observe.decision_log import DecisionLog, Line
-from authz_server.observe.metrics import KeySetSample, Metrics, VerdictsSample
+from authz_server.observe.metrics import Metrics, VerdictsSample
 from authz_server.server.admin import Admin
 from authz_server.server.certificates import Certificates
 from authz_server.server.check import Check
 from authz_server.server.cpus import pinned
 from authz_server.server.generations import Generations
+from authz_server.server.key_observer import KeyObserver, samples
 from authz_server.server.link import NOT_READY, READY, attach
 from authz_server.server.loader import parts
 from authz_server.server.readiness import Readiness
@@ -58,6 +62,7 @@ class Settings:
         cache_bytes: memory for verdicts about good tokens; 0 decides each check anew.
         drain_seconds: between "not serving" and the end of new calls, for proxies to notice.
         grace_seconds: for calls in flight to finish.
+        state_dir: where key sets are kept for the next start, or None.
         supervisor: the link to it, when this server is one of several workers.
     """
 
@@ -72,32 +77,8 @@ class Settings:
     cache_bytes: int
     drain_seconds: float
     grace_seconds: float
+    state_dir: Path | None = None
     supervisor: socket.socket | None = None
-
-
-class KeyObserver:
-    """Count and log how fetches of keys end, and keep readiness true.
-
-    Args:
-        metrics: counts fetches.
-    """
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-        self.changed: Callable[[], None] = lambda: None
-
-    def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
-        """Take note of a fetch, see `keys.refresher.Observer`."""
-        pool = keys.pool
-        self._metrics.fetch(pool.id, outcome)
-        if outcome != "ok":
-            _logger.warning("keys of %s from %s: %s (%s)", pool.id, pool.jwks, detail, outcome)
-        else:
-            skipped = keys.state.key_set.skipped if keys.state.key_set else ()
-            self._metrics.skipped_keys(pool.id, len(skipped))
-            if skipped:
-                _logger.warning("keys of %s from %s: %s", pool.id, pool.jwks, detail)
-        self.changed()
 
 
 def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
@@ -118,7 +99,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         metrics = Metrics(__version__)
         certificates = _certificates(settings.tls, metrics)
         observer = KeyObserver(metrics)
-        store = _store(metrics, observer, stack)
+        store = _store(settings, metrics, observer, stack)
         check = _check(settings, metrics, _log(stream, line, metrics, stack))
         generations = Generations(
             settings.config,
@@ -155,11 +136,16 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         _logger.info("stopped")
 
 
-def _store(metrics: Metrics, observer: KeyObserver, stack: ExitStack) -> KeyStore:
+def _store(settings: Settings, metrics: Metrics, observer: KeyObserver, stack: ExitStack) -> KeyStore:
+    kept: Callable[[UserPool], Kept | None] | None = None
+    if settings.state_dir is not None:
+        state = observer.state = StateDirectory(settings.state_dir, time.time, observer.state_told)
+        stack.callback(state.close)
+        kept = state.read
     refresher = KeyRefresher(Fetcher(), time.monotonic, lambda: random.uniform(-1, 1), observer)  # noqa: S311 - spreads load
     stack.callback(refresher.close)
-    store = KeyStore(time.monotonic, refresher)
-    metrics.show_keys(lambda: _samples(store.all()))
+    store = KeyStore(time.monotonic, refresher, kept)
+    metrics.show_keys(lambda: samples(store.all(), time.monotonic()))
     return store
 
 
@@ -231,16 +217,6 @@ def _tell(door: Door, *, ready: bool) -> None:
 
 def _size(decision: str, verdicts: Verdicts) -> VerdictsSample:
     return VerdictsSample(decision, len(verdicts), verdicts.size, verdicts.evictions)
-
-
-def _samples(pools: Iterable[PoolKeys]) -> Iterable[KeySetSample]:
-    now = time.monotonic()
-    for keys in pools:
-        state = keys.state
-        if state.key_set is None:
-            yield KeySetSample(keys.pool.id, None, 0)
-        else:
-            yield KeySetSample(keys.pool.id, now - state.fetched_at, len(state.key_set.keys))
 
 
 def _attach(supervisor: socket.socket, events: SimpleQueue[Happening], readiness: Readiness, metrics: Metrics) -> None:

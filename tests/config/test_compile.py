@@ -8,10 +8,10 @@ from authz_server.config import compile_gateway, load, user_pools
 from authz_server.config.assemble import Assembly
 from authz_server.config.compile import parts
 from authz_server.core.gateway import Claims
-from authz_server.core.user_pools import UserPool
+from authz_server.core.user_pools import KeySettings, UserPool
 
 FULL = Path(__file__).with_name("full.yaml")
-ENVIRONMENT = {"KEYS": "https://keys.example.com", "TTL": "60"}
+ENVIRONMENT = {"KEYS": "https://keys.example.com", "TTL": "60", "CEILING": "7200"}
 STAFF = UserPool(id="eu-west-1_Staff0001", issuer="https://idp.example.com/staff", jwks="https://keys.example.com/eu-west-1_Staff0001.json")
 PARTNER = UserPool(
     id="us-east-1_Partner01",
@@ -39,6 +39,21 @@ def gateway():
 def test_user_pools_are_listed_once_in_file_order():
     """Each user pool that a token may come from is listed once, with its issuer and the place of its keys."""
     assert user_pools(load(FULL, ENVIRONMENT)) == (STAFF, PARTNER)
+
+
+def test_a_pool_says_how_its_keys_are_kept():
+    """A pool's own ceiling and CA file come before those of all pools; files are found beside the configuration."""
+    staff, partner = user_pools(load(FULL, ENVIRONMENT))
+
+    assert staff.settings == KeySettings(stale_ceiling=43_200, ca_file=str(FULL.parent / "keys" / "ca.pem"))
+    assert partner.settings == KeySettings(stale_ceiling=7_200, ca_file="/etc/partner.pem")
+
+
+def test_keys_are_kept_for_a_day(configure):
+    """Without a word the ceiling is 24 hours, and the system's certificates are trusted."""
+    (pool,) = user_pools(configure(f"version: 1\nauthorizers: {{home: {HOME}}}\napis: {{a: {{}}}}"))
+
+    assert pool.settings == KeySettings(stale_ceiling=86_400, ca_file=None)
 
 
 def test_keys_are_asked_for_once():

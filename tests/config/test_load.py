@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from authz_server.config import ConfigurationError, Loaded, compile_gateway, load
 from authz_server.config.loading import ENDPOINT, IGNORE_ENDPOINTS
-from authz_server.config.schema import Api, Authorizer, Configuration, Method, UserPool
+from authz_server.config.schema import Api, Authorizer, Configuration, Keys, Method, UserPool
 
 FULL = Path(__file__).with_name("full.yaml")
-ENVIRONMENT = {"KEYS": "https://keys.example.com", "TTL": "60"}
+ENVIRONMENT = {"KEYS": "https://keys.example.com", "TTL": "60", "CEILING": "7200"}
 ARN = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Home00001"
 
 
@@ -36,6 +36,7 @@ def test_the_full_example_is_full():
         Api: configuration.apis.values(),
         Method: methods,
         UserPool: configuration.user_pools.values(),
+        Keys: [configuration.keys],
         Configuration: [configuration],
     }
 
@@ -66,7 +67,7 @@ user_pools:
   eu-west-1_Home00001: {{jwks_uri: »http://example.com}}
 """,
         "key 'version' is missing, expected for example `version: 1`",
-        "unknown key 'versoin', expected one of version, authorizers, apis, user_pools; did you mean 'version'?",
+        "unknown key 'versoin', expected one of version, authorizers, apis, user_pools, keys; did you mean 'version'?",
         "unknown key 'identity_sorce', expected one of type, provider_arns, identity_source, identity_validation_expression, "
         "authorizer_result_ttl_in_seconds, app_clients, accept_updated_issuer; did you mean 'identity_source'?",
         "environment variable 'POOL' is not set",

@@ -15,7 +15,7 @@ from authz_server.config.parts import RoutesPart
 from authz_server.server import loader
 
 FULL = Path(__file__).with_name("full.yaml")
-ENVIRONMENT = {"KEYS": "https://keys.example.com", "TTL": "60"}
+ENVIRONMENT = {"KEYS": "https://keys.example.com", "TTL": "60", "CEILING": "7200"}
 
 
 def test_a_configuration_loaded_in_another_process_is_the_same(tmp_path):

@@ -15,7 +15,7 @@ HEAD = f"version: 1\nauthorizers: {{home: {{type: cognito_user_pools, provider_a
 
 EXAMPLE_ARN = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Ab1Cd2Ef3"
 
-TOP = ", expected one of version, authorizers, apis, user_pools"
+TOP = ", expected one of version, authorizers, apis, user_pools, keys"
 AUTHORIZER = (
     ", expected one of type, provider_arns, identity_source, identity_validation_expression, "
     "authorizer_result_ttl_in_seconds, app_clients, accept_updated_issuer"
@@ -227,7 +227,13 @@ def test_a_method(refuses, text, messages):
         ("jwks_uri: http://keys.example.com/, allow_http: »maybe", ["expected true or false, not 'maybe'"]),
         ("jwks_file: »5", [TEXT]),
         ("issuer: »''", [EMPTY]),
-        ("»url: https://a/", ["unknown key 'url', expected one of allow_http, jwks_uri, jwks_file, issuer"]),
+        (
+            "»url: https://a/",
+            ["unknown key 'url', expected one of allow_http, jwks_uri, jwks_file, issuer, ca_file, stale_ceiling_in_seconds"],
+        ),
+        ("ca_file: »''", [EMPTY]),
+        ("stale_ceiling_in_seconds: »59", ["59 is too small, expected at least 60"]),
+        ("stale_ceiling_in_seconds: 60, ca_file: ca.pem", []),
         ("jwks_uri: http://keys.example.com/, allow_http: true", []),
         ("jwks_uri: http://localhost/", []),
         ("", []),
@@ -236,6 +242,23 @@ def test_a_method(refuses, text, messages):
 def test_a_user_pool(refuses, text, messages):
     """A user pool's keys come over https, from this host, or from a file."""
     refuses(f"{HEAD}user_pools:\n  eu-west-1_Home00001: {{{text}}}", *messages)
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("»[]", ["expected a mapping, not a list"]),
+        ("{ca_file: »5}", [TEXT]),
+        ("{stale_ceiling_in_seconds: »604801}", ["604801 is too large, expected at most 604800"]),
+        ("{stale_ceiling_in_seconds: »1d}", ["expected a whole number, not '1d'"]),
+        ("{»ca_fil: x}", ["unknown key 'ca_fil', expected one of ca_file, stale_ceiling_in_seconds; did you mean 'ca_file'?"]),
+        ("{stale_ceiling_in_seconds: 604800}", []),
+        ("{}", []),
+    ],
+)
+def test_keys_of_all_pools(refuses, text, messages):
+    """What holds for the keys of all pools is checked as it is for one."""
+    refuses(f"{HEAD}keys: {text}", *messages)
 
 
 def test_keys_have_one_place(refuses):
@@ -315,6 +338,7 @@ def test_editors_get_a_json_schema_that_accepts_the_example():
         (("apis", "shop", "routes", "/pets", "get"), {"authorizer": "staff"}),
         (("apis", "shop", "routes", "/pets", "GET"), {}),
         (("apis", "shop", "forward_token"), "no"),
+        (("keys", "stale_ceiling_in_seconds"), 59),
     ],
 )
 def test_editors_see_mistakes(keys, value):

@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from authz_server.keys.fetch import TIMEOUT_SECONDS, Fetcher, FetchError
+from authz_server.core.user_pools import KeySettings
+from authz_server.core.user_pools import UserPool as Place
+from authz_server.keys.fetch import TIMEOUT_SECONDS, Answer, Fetcher, FetchError, max_age
 from authz_server.keys.jwks import MAX_DOCUMENT_SIZE
 from authz_server.testing import Fault, LocalCognito, UserPool
 from authz_server.testing.loopback import LoopbackServer
@@ -54,9 +57,19 @@ def fault(cognito: LocalCognito, pool: UserPool) -> Iterator[Callable[..., str]]
     cognito.faults.clear()
 
 
-def fetch(place: str, timeout: float = TIMEOUT_SECONDS) -> bytes:
+def at(place: str, **settings: Any) -> Place:
+    """Say where the keys of a pool are."""
+    return Place(id="p", issuer="i", jwks=place, settings=KeySettings(**settings))
+
+
+def ask(place: str, etag: str | None = None, **settings: Any) -> Answer:
+    """Fetch one document, with all that is said about it."""
+    return asyncio.run(Fetcher()(at(place, **settings), etag))
+
+
+def fetch(place: str, timeout: float = TIMEOUT_SECONDS) -> bytes | None:
     """Fetch one document."""
-    return asyncio.run(Fetcher(timeout)(place))
+    return asyncio.run(Fetcher(timeout)(at(place))).document
 
 
 def failure(place: str, timeout: float = TIMEOUT_SECONDS) -> FetchError:
@@ -77,11 +90,11 @@ def test_a_document_is_fetched_over_http(cognito: LocalCognito, pool: UserPool) 
 def test_one_fetcher_serves_many_fetches(cognito: LocalCognito, pool: UserPool, other_pool: UserPool) -> None:
     """Fetches run at once, and none gets another's document."""
 
-    async def both() -> list[bytes]:
+    async def both() -> list[Answer]:
         fetcher = Fetcher()
-        return await asyncio.gather(*(fetcher(cognito.jwks_uri(each)) for each in (pool, other_pool, pool)))
+        return await asyncio.gather(*(fetcher(at(cognito.jwks_uri(each))) for each in (pool, other_pool, pool)))
 
-    assert asyncio.run(both()) == [pool.jwks_document(), other_pool.jwks_document(), pool.jwks_document()]
+    assert [answer.document for answer in asyncio.run(both())] == [pool.jwks_document(), other_pool.jwks_document(), pool.jwks_document()]
 
 
 @pytest.mark.parametrize("status", [201, 204, 206, 301, 302, 304, 307, 400, 401, 403, 404, 429, 500, 503])
@@ -111,6 +124,65 @@ def test_a_slow_answer_ends_in_time(fault: Callable[..., str]) -> None:
 def test_the_time_is_that_of_api_gateway() -> None:
     """Its own JWT authorizers wait 1,500 ms."""
     assert TIMEOUT_SECONDS == 1.5
+
+
+def answering(*replies: Reply) -> tuple[LoopbackServer, list[Message]]:
+    """Start a server that gives these answers in turn, and writes down what it is asked."""
+    asked: list[Message] = []
+    left = list(replies)
+
+    def answer(_method: str, _path: str, headers: Message, _body: bytes) -> Reply:
+        asked.append(headers)
+        return left.pop(0)
+
+    return LoopbackServer(answer), asked
+
+
+def test_a_document_that_has_not_changed_is_not_sent_again() -> None:
+    """The ETag of an answer goes back in the next question, and a 304 says that the octets are the same."""
+    server, asked = answering(
+        Reply(body=b"{}", headers={"ETag": '"v1"'}), Reply(status=304, body=b"", headers={"Cache-Control": "max-age=70"})
+    )
+    try:
+        first = ask(server.url)
+        second = ask(server.url, first.etag)
+    finally:
+        server.close()
+
+    assert (first, second) == (Answer(b"{}", '"v1"', None), Answer(None, '"v1"', 70.0))
+    assert [headers["if-none-match"] for headers in asked] == [None, '"v1"']
+
+
+@pytest.mark.parametrize("etag", ["", "v1", '"', '"a"b"', 'w/"a"', '"' + "a" * 257 + '"', '"ä"'])
+def test_what_is_no_etag_is_not_sent_back(etag: str) -> None:
+    """An ETag that is none, or endless, is as good as absent."""
+    server, _ = answering(Reply(body=b"{}", headers={"ETag": etag}))
+    try:
+        assert ask(server.url).etag is None
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize(
+    ("cache_control", "seconds"),
+    [
+        ("", None),
+        ("no-store", None),
+        ("public, max-age=86400", 86_400.0),
+        ("Max-Age=60", 60.0),
+        ('max-age="60"', 60.0),
+        ("max-age=60, max-age=5", 5.0),
+        ("s-maxage=5", None),
+        ("max-age=-1", None),
+        ("max-age=1.5", None),
+        ("max-age=x", None),
+        ("max-age=٣", None),
+        ("max-age=" + "9" * 400, None),
+    ],
+)
+def test_max_age_says_how_long_an_answer_is_fresh(cache_control: str, seconds: float | None) -> None:
+    """Of Cache-Control one directive counts, written in digits."""
+    assert max_age(cache_control) == seconds
 
 
 @pytest.fixture
@@ -270,6 +342,43 @@ def test_https_needs_a_certificate_that_is_trusted(certified: tuple[str, Path], 
     assert "CERTIFICATE_VERIFY_FAILED" in str(error)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert fetch(url) == b"secret"
+
+
+def test_a_pool_may_trust_certificates_of_its_own(certified: tuple[str, Path]) -> None:
+    """What the pool's CA file holds is trusted for its key set."""
+    url, certificate = certified
+
+    assert ask(url, ca_file=str(certificate)).document == b"secret"
+
+
+def test_certificates_of_its_own_stand_for_the_systems(
+    certified: tuple[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A pool that names a CA file trusts nothing else."""
+    url, certificate = certified
+    other = tmp_path / "other.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "other")])
+    yesterday, tomorrow = datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, yesterday, tomorrow)
+    other.write_bytes(builder.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
+        ask(url, ca_file=str(other))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_a_ca_file_that_holds_none_is_named(content: bytes | None, tmp_path: Path) -> None:
+    """A missing or wrong CA file makes a fetch fail with its path; nothing else is trusted in its place."""
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(FetchError) as error:
+        ask("https://127.0.0.1:1/", ca_file=str(file))
+    assert error.value.outcome == "ca_file"
+    assert str(file) in str(error.value)
 
 
 def test_a_certificate_for_another_name_is_refused(certified: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz_server.keys.jwks import MAX_DOCUMENT_SIZE, JwksError, KeySet, parse
+from authz_server.keys.jwks import document as write
 from authz_server.testing import UserPool
 
 GONE = object()
@@ -227,6 +228,16 @@ def test_keys_that_have_not_changed_stay_the_same_objects(pool: UserPool, other_
     assert list(new.keeping(None).keys.values()) == list(new.keys.values())
     with pytest.raises(TypeError):
         kept.keys["x"] = kept.keys["renamed"]
+
+
+def test_a_set_that_is_written_is_read_again(pool: UserPool) -> None:
+    """Usable keys come back as they were, in no more octets; unusable ones are left out."""
+    octets = document({"use": "enc"}, {**pool.id_key.jwk, "kid": "schlüssel"}, pool.access_key.jwk)
+    found = parse(octets)
+    written = json.dumps(write(found), separators=(",", ":")).encode()
+
+    assert parse(written) == KeySet(keys=found.keys)
+    assert len(written) < len(octets)
 
 
 odd = (

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import NamedTuple
 
 import pytest
 
 from authz_server.core.authorizers import KeysPending
+from authz_server.core.user_pools import KeySettings
 from authz_server.core.user_pools import UserPool as Place
-from authz_server.keys.fetch import FetchError
+from authz_server.keys.fetch import Answer, Fetch, FetchError
 from authz_server.keys.life_cycle import PoolState
 from authz_server.keys.refresher import CONCURRENT_FETCHES, KeyRefresher
 from authz_server.keys.store import PoolKeys
@@ -50,15 +52,17 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.begun: SimpleQueue[str] = SimpleQueue()
-        self.answers: SimpleQueue[bytes | Exception] = SimpleQueue()
+        self.etags: SimpleQueue[str | None] = SimpleQueue()
+        self.answers: SimpleQueue[bytes | Answer | Exception] = SimpleQueue()
         self.held: SimpleQueue[asyncio.Event] = SimpleQueue()
         self.hold = False
         self.farewell = 0  # rounds of the loop that a fetch takes to end, as closing a connection does
         self.ended = threading.Semaphore(0)
 
-    async def __call__(self, place: str) -> bytes:
+    async def __call__(self, pool: Place, etag: str | None) -> Answer:
         """Fetch."""
-        self.begun.put(place)
+        self.begun.put(pool.jwks)
+        self.etags.put(etag)
         try:
             if self.hold:
                 gate = asyncio.Event()
@@ -71,7 +75,7 @@ class Endpoint:
             self.ended.release()
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return answer if isinstance(answer, Answer) else Answer(answer)
 
 
 Make = Callable[..., KeyRefresher]
@@ -101,7 +105,7 @@ def make(clock: ManualClock, observer: Observer, endpoint: Endpoint) -> Iterator
     made: list[KeyRefresher] = []
 
     def make(
-        fetch: Callable[[str], Awaitable[bytes]] = endpoint,
+        fetch: Fetch = endpoint,
         *,
         clock: Callable[[], float] = clock,
         spread: Callable[[], float] = lambda: 0.0,
@@ -204,6 +208,66 @@ def test_failures_are_told_and_tried_again(
     refresher.ask(keys)
     assert observer.next().outcome == "ok"
     assert keys.state.failures == 0
+
+
+def test_an_unchanged_document_is_a_good_fetch(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """The ETag of the last good document goes into the next question; 304 renews the very same keys, and their max-age counts."""
+    refresher = make()
+    endpoint.answers.put(Answer(pool.jwks_document(), '"v1"', None))
+    keys = watched(refresher, place, clock)
+    first = observer.next().state
+    clock.advance(20.0)
+    endpoint.answers.put(FetchError("timeout", ""))
+    endpoint.answers.put(Answer(None, '"v1"', 100.0))
+    for outcome in ("timeout", "unchanged"):
+        refresher.ask(keys)
+        ended = observer.next()
+        assert ended.outcome == outcome
+
+    assert [endpoint.etags.get_nowait() for _ in range(3)] == [None, '"v1"', '"v1"']
+    assert ended.state.key_set.keys == first.key_set.keys
+    assert (ended.state.fetched_at, ended.state.changed_at, ended.state.due, ended.state.failures) == (1_020.0, 1_000.0, 1_120.0, 0)
+    assert ended.state.etag == '"v1"'
+
+
+def test_unchanged_is_no_answer_when_nothing_is_there(
+    make: Make, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """A place can not say that a document is the same before it has sent one."""
+    endpoint.answers.put(Answer(None))
+    watched(make(), place, clock)
+
+    assert observer.next().outcome == "content"
+
+
+def test_kids_that_were_fetched_for_in_vain_are_remembered(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """The refresher hands on which kids checks waited with."""
+    refresher = make()
+    endpoint.answers.put(pool.jwks_document())
+    keys = watched(refresher, place, clock)
+    observer.next()
+    endpoint.answers.put(pool.jwks_document())
+    pending(keys, "gone").result(PATIENCE)
+
+    assert list(observer.next().state.absent) == ["gone"]
+
+
+def test_new_settings_are_taken_in_where_the_state_is_changed(make: Make, place: Place, clock: ManualClock, endpoint: Endpoint) -> None:
+    """A reload that changes how keys are kept changes neither them nor who waits for them."""
+    refresher = make()
+    endpoint.hold = True
+    keys = watched(refresher, place, clock)
+    waiting = pending(keys)
+    changed = replace(place, settings=KeySettings(stale_ceiling=60.0))
+    refresher.configure(keys, changed)
+    let_run(refresher)
+
+    assert keys.pool.settings.stale_ceiling == keys.state.ceiling == 60.0
+    assert not waiting.done()
 
 
 def test_a_bug_of_the_observer_does_not_end_the_fetching(

@@ -9,9 +9,10 @@ import pytest
 from authz_server.core.authorizers import KeysPending
 from authz_server.core.decisions import Denied, Reason
 from authz_server.core.tokens import Key
+from authz_server.core.user_pools import KeySettings
 from authz_server.core.user_pools import UserPool as Place
 from authz_server.keys.jwks import KeySet, parse
-from authz_server.keys.life_cycle import PoolState, failed, fetched
+from authz_server.keys.life_cycle import Good, Kept, Miss, PoolState, failed, fetched
 from authz_server.keys.store import KeyStore, PoolKeys
 from authz_server.testing import ManualClock, UserPool
 
@@ -33,6 +34,11 @@ class Recorder:
     def ask(self, keys: PoolKeys) -> None:
         """Take note."""
         self.told.append(("ask", keys))
+
+    def configure(self, keys: PoolKeys, pool: Place) -> None:
+        """Take note, and do it."""
+        self.told.append(("configure", keys))
+        keys.configure(pool)
 
 
 @pytest.fixture
@@ -75,7 +81,7 @@ def refused(keys: PoolKeys, kid: str = "unseen") -> Reason:
 
 def settle(keys: PoolKeys, good: KeySet, clock: ManualClock) -> None:
     """Let the first fetch end well, and ten seconds pass."""
-    keys.put(fetched(keys.state, good, clock.now, 0.0))
+    keys.put(fetched(keys.state, Good(good), clock.now, 0.0))
     clock.advance(10.0)
 
 
@@ -85,7 +91,7 @@ def test_checks_join_the_first_fetch(keys: PoolKeys, good: KeySet, pool: UserPoo
 
     assert pending(keys, pool.id_key.kid) is first
     assert not first.done()
-    keys.put(fetched(keys.state, good, clock.now, 0.0))
+    keys.put(fetched(keys.state, Good(good), clock.now, 0.0))
     assert first.done()
     assert first.result(timeout=0) is None
     assert keys.find(pool.id_key.kid) == good.keys[pool.id_key.kid]
@@ -108,7 +114,7 @@ def test_an_unseen_kid_asks_for_one_shared_fetch(keys: PoolKeys, good: KeySet, c
 
     assert pending(keys, "another") is fetch
     assert refresher.told == [("ask", keys)]
-    keys.put(fetched(keys.state, KeySet(keys={"another": Key("another", good.keys[next(iter(good.keys))].rsa)}), clock.now, 0.0))
+    keys.put(fetched(keys.state, Good(KeySet(keys={"another": Key("another", good.keys[next(iter(good.keys))].rsa)})), clock.now, 0.0))
     assert fetch.done()
     assert refused(keys) is Reason.KEY_UNKNOWN
     assert keys.find("another").kid == "another"
@@ -137,7 +143,7 @@ def test_a_check_that_comes_late_does_not_ask_again(place: Place, good: KeySet, 
 
     keys = PoolKeys(place, ticking, refresher.ask)
     settle(keys, good, clock)
-    arrival.append(fetched(keys.state, good, clock.now, 0.0))
+    arrival.append(fetched(keys.state, Good(good), clock.now, 0.0))
     fetch = pending(keys)
 
     assert fetch.done()
@@ -250,7 +256,7 @@ def test_readiness_follows_the_keys(
         if outcome == "bad":
             keys.put(failed(keys.state, clock.now, 0.0))
         elif outcome != "under way":
-            keys.put(fetched(keys.state, good, clock.now - (86_401.0 if outcome == "stale" else 0.0), 0.0))
+            keys.put(fetched(keys.state, Good(good), clock.now - (86_401.0 if outcome == "stale" else 0.0), 0.0))
 
     assert store.attempted() is attempted
     assert store.answerable() is answerable
@@ -259,11 +265,99 @@ def test_readiness_follows_the_keys(
 def test_a_key_is_held_while_it_is_in_the_set(keys: PoolKeys, pool: UserPool, clock: ManualClock) -> None:
     """A fetch that brings the same key keeps the very object, one that brings another does not, and no key is held for more than a day."""
     assert not keys.holds(Key("kid", pool.id_key.public))
-    keys.put(fetched(keys.state, parse(pool.jwks_document()), clock(), 0.0))
+    keys.put(fetched(keys.state, Good(parse(pool.jwks_document())), clock(), 0.0))
     key = keys.find(pool.id_key.kid)
-    keys.put(fetched(keys.state, parse(pool.jwks_document()), clock(), 0.0))
+    keys.put(fetched(keys.state, Good(parse(pool.jwks_document())), clock(), 0.0))
     assert keys.holds(key)
     assert not keys.holds(Key(key.kid, pool.access_key.public))
     clock.advance(86_401)
 
     assert not keys.holds(key)
+
+
+def test_new_settings_keep_the_keys(place: Place, good: KeySet, pool: UserPool, clock: ManualClock, refresher: Recorder) -> None:
+    """A reload that changes the ceiling or the certificates to trust leaves the keys where they are, and wakes nobody."""
+    store = KeyStore(clock, refresher)
+    keys = store.keys(place)
+    settle(keys, good, clock)
+    waiting = pending(keys)
+    changed = replace(place, settings=KeySettings(stale_ceiling=60.0, ca_file="/ca.pem"))
+
+    assert store.keys(changed) is keys
+    assert store.keys(changed) is keys
+    assert refresher.told[2:] == [("configure", keys)]
+    assert keys.pool.settings == changed.settings
+    assert keys.find(pool.id_key.kid).kid == pool.id_key.kid
+    assert not waiting.done()
+    clock.advance(51.0)
+    assert not keys.holds(good.keys[pool.id_key.kid])
+
+
+def test_kept_keys_answer_at_once(place: Place, good: KeySet, pool: UserPool, clock: ManualClock, refresher: Recorder) -> None:
+    """Keys of an earlier process answer while the first fetch runs, for which unseen kids wait; the pool counts as tried."""
+    store = KeyStore(clock, refresher, lambda _: Kept(good, '"v1"', 1_000.0))
+    keys = store.keys(place)
+
+    assert keys.find(pool.id_key.kid) is good.keys[pool.id_key.kid]
+    assert keys.holds(good.keys[pool.id_key.kid])
+    assert not pending(keys).done()
+    assert (store.attempted(), store.answerable()) == (True, True)
+    assert (keys.state.due, keys.state.etag) == (1_000.0, '"v1"')
+    clock.advance(85_401.0)
+    assert not keys.holds(good.keys[pool.id_key.kid])
+    assert (store.attempted(), store.answerable()) == (False, False)
+
+
+def test_without_kept_keys_the_first_fetch_is_waited_for(place: Place, clock: ManualClock, refresher: Recorder) -> None:
+    """A directory without keys of a pool changes nothing."""
+    store = KeyStore(clock, refresher, lambda _: None)
+
+    assert store.keys(place).state == PoolState(due=1_000.0)
+    assert not store.attempted()
+
+
+def test_uses_of_keys_past_their_refresh_are_counted(keys: PoolKeys, good: KeySet, pool: UserPool, clock: ManualClock) -> None:
+    """A check counts when it is answered by keys that should have been fetched again ten seconds ago, and by none that are too old."""
+    keys.put(fetched(keys.state, Good(good), clock.now, 0.0))
+    key = keys.find(pool.id_key.kid)
+    clock.advance(310.0)
+    keys.find(key.kid)
+    assert keys.holds(key)
+    assert keys.stale_uses == 0
+    clock.advance(0.1)
+    keys.find(key.kid)
+    assert keys.stale_uses == 1
+    assert keys.holds(key)
+    assert keys.stale_uses == 2
+    clock.advance(86_400.0)
+    assert not keys.holds(key)
+    pending(keys, key.kid)
+    assert keys.stale_uses == 2
+
+
+def test_unseen_kids_and_waiting_checks_are_counted(keys: PoolKeys, good: KeySet, clock: ManualClock) -> None:
+    """Each check without a key counts by what becomes of it; those that wait are counted until the fetch ends."""
+    settle(keys, good, clock)
+    pending(keys, "a")
+    pending(keys, "b")
+    assert keys.waiting == 2
+    keys.put(fetched(keys.state, Good(good), clock.now, 0.0))
+    refused(keys, "a")
+    keys.put(failed(keys.state, clock.now, 0.0))
+    refused(keys, "a")
+
+    assert keys.waiting == 0
+    assert keys.misses == {Miss.ABSENT: 1, Miss.FETCH: 2, Miss.UNAVAILABLE: 1}
+
+
+def test_kids_that_checks_wait_with_are_known_within_bounds(keys: PoolKeys, good: KeySet, clock: ManualClock) -> None:
+    """A storm of kids, or endless ones, is not written down whole; after the fetch nothing is."""
+    settle(keys, good, clock)
+    pending(keys, "a" * 129)
+    assert keys.asked() == frozenset()
+    for number in range(300):
+        pending(keys, f"{number}")
+    assert keys.asked() == {str(number) for number in range(256)}
+    keys.put(fetched(keys.state, Good(good), clock.now, 0.0))
+
+    assert keys.asked() == frozenset()

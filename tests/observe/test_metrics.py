@@ -86,16 +86,41 @@ def test_lost_lines_are_counted(metrics: Metrics) -> None:
 
 def test_key_sets_are_read_at_each_scrape(metrics: Metrics) -> None:
     """Age and number of keys are those of the moment; a pool that never had keys has no age."""
-    samples = [KeySetSample("a", 12.5, 2), KeySetSample("b", None, 0)]
+
+    def sample(pool: str, age: float | None, keys: int, used: int = 0) -> KeySetSample:
+        unchanged = None if age is None else age + 1
+        unseen = {"absent": 4, "fetch": 3}
+        return KeySetSample(
+            user_pool=pool, age=age, unchanged=unchanged, ceiling=86_400.0, keys=keys, waiting=7, stale_uses=used, unseen=unseen
+        )
+
+    samples = [sample("a", 12.5, 2, used=5), sample("b", None, 0)]
     metrics.show_keys(lambda: samples)
 
     assert value(metrics, "authz_jwks_age_seconds", user_pool="a") == 12.5
     assert value(metrics, "authz_jwks_keys", user_pool="a") == 2
     assert value(metrics, "authz_jwks_age_seconds", user_pool="b") is None
     assert value(metrics, "authz_jwks_keys", user_pool="b") == 0
-    samples[:] = [KeySetSample("a", 0.0, 3)]
+    assert value(metrics, "authz_jwks_unchanged_seconds", user_pool="a") == 13.5
+    assert value(metrics, "authz_jwks_unchanged_seconds", user_pool="b") is None
+    assert value(metrics, "authz_jwks_stale_ceiling_seconds", user_pool="b") == 86_400.0
+    assert value(metrics, "authz_jwks_waiting_checks", user_pool="a") == 7
+    assert value(metrics, "authz_jwks_stale_uses_total", user_pool="a") == 5
+    assert value(metrics, "authz_jwks_stale_uses_total", user_pool="b") == 0
+    assert value(metrics, "authz_jwks_unseen_kids_total", user_pool="a", outcome="absent") == 4
+    assert value(metrics, "authz_jwks_unseen_kids_total", user_pool="a", outcome="fetch") == 3
+    samples[:] = [sample("a", 0.0, 3)]
     assert value(metrics, "authz_jwks_age_seconds", user_pool="a") == 0.0
     assert value(metrics, "authz_jwks_keys", user_pool="b") is None
+
+
+def test_files_of_the_state_directory_are_counted(metrics: Metrics) -> None:
+    """Each reading and writing counts by how it ended."""
+    for outcome in ("ok", "ok", "failed"):
+        metrics.state_file("p", "write", outcome)
+
+    assert value(metrics, "authz_jwks_state_files_total", user_pool="p", operation="write", outcome="ok") == 2
+    assert value(metrics, "authz_jwks_state_files_total", user_pool="p", operation="write", outcome="failed") == 1
 
 
 def test_lookups_are_counted(metrics: Metrics) -> None:

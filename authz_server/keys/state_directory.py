@@ -1,0 +1,166 @@
+"""The state directory: the last good key set of each pool, for a process that starts while their place can not be reached."""
+
+import errno
+import hashlib
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+from authz_server.core.user_pools import UserPool
+from authz_server.keys import record
+from authz_server.keys.jwks import KeySet
+from authz_server.keys.life_cycle import Kept
+from authz_server.keys.record import MAX_RECORD_SIZE, RecordError
+
+UNREMARKABLE: Final = frozenset({"ok", "absent"})  # how reading and writing ought to end
+LEFT_OVER_SECONDS: Final = 60.0  # age of a half written file whose process is gone
+CLOSE_SECONDS: Final = 2.0
+
+_TEMPORARY: Final = ".authz-"
+_OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+Told = Callable[[UserPool, str, str, str], None]
+
+
+class StateDirectory:
+    """Keep one private file per pool; any number of processes may share the directory.
+
+    Writing happens in a thread of its own, so that a disk that hangs holds nobody up. Nothing here raises.
+
+    Args:
+        path: of the directory, made when it is wanted.
+        now: seconds since 1970.
+        told: told how each reading and writing ended: pool, `read` or `write`, a short label, and a sentence.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], float], told: Told) -> None:
+        self._path = path
+        self._now = now
+        self._told = told
+        self._lock = threading.Lock()
+        self._waiting: dict[UserPool, bytes] = {}
+        self._wanted: SimpleQueue[UserPool | None] = SimpleQueue()
+        self._clear()
+        self._thread = threading.Thread(target=self._run, name="state directory", daemon=True)
+        self._thread.start()
+
+    def read(self, pool: UserPool) -> Kept | None:
+        """Read what is left of a pool's keys.
+
+        Args:
+            pool: whose; one whose keys are in a file has no need of this.
+
+        Returns:
+            The keys, or None when there are none that can be trusted.
+        """
+        if not _is_remote(pool):
+            return None
+        try:
+            kept = record.read(_private(self._file(pool)), pool, self._now())
+        except FileNotFoundError:
+            self._told(pool, "read", "absent", "")
+        except RecordError as error:
+            self._told(pool, "read", error.outcome, f"{self._file(pool)}: {error}")
+        except OSError as error:
+            self._told(pool, "read", "failed", str(error))
+        else:
+            self._told(pool, "read", "ok", f"{len(kept.key_set.keys)} keys, fetched {kept.age:.0f} s ago")
+            return kept
+        return None
+
+    def write(self, pool: UserPool, key_set: KeySet, etag: str | None) -> None:
+        """Have a set that was fetched just now written; of several that wait, the last one is.
+
+        Args:
+            pool: whose; one whose keys are in a file has no need of this.
+            key_set: the set.
+            etag: of its document.
+        """
+        if not _is_remote(pool):
+            return
+        octets = record.write(pool, key_set, etag, self._now())
+        with self._lock:
+            is_waiting = pool in self._waiting
+            self._waiting[pool] = octets
+        if not is_waiting:
+            self._wanted.put(pool)
+
+    def close(self) -> None:
+        """Write what is left and end the thread, unless the disk hangs."""
+        self._wanted.put(None)
+        self._thread.join(CLOSE_SECONDS)
+
+    def _run(self) -> None:
+        while (pool := self._wanted.get()) is not None:
+            with self._lock:
+                octets = self._waiting.pop(pool)
+            try:
+                _replace(self._file(pool), octets)
+            except OSError as error:
+                self._told(pool, "write", "failed", str(error))
+            else:
+                self._told(pool, "write", "ok", "")
+
+    def _file(self, pool: UserPool) -> Path:
+        name = hashlib.sha256(f"{pool.id}\0{pool.issuer}\0{pool.jwks}".encode()).hexdigest()
+        return self._path / f"{name}.json"
+
+    def _clear(self) -> None:
+        """Remove what processes that were killed have left half written."""
+        with suppress(OSError):
+            for entry in os.scandir(self._path):
+                if entry.name.startswith(_TEMPORARY) and self._now() - entry.stat(follow_symlinks=False).st_mtime > LEFT_OVER_SECONDS:
+                    Path(entry).unlink()
+
+
+def _is_remote(pool: UserPool) -> bool:
+    return "://" in pool.jwks
+
+
+def _private(file: Path) -> bytes:
+    """Read a file that nobody else can have written.
+
+    Raises:
+        OSError: when it can not be read.
+        RecordError: when it is a link, no file, or others may write to it.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise RecordError("foreign", "it is a symbolic link") from None
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
+            raise RecordError("foreign", "it is no file of this user, or others may write to it")
+        with os.fdopen(descriptor, "rb", closefd=False) as opened:
+            return opened.read(MAX_RECORD_SIZE + 1)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(file: Path, octets: bytes) -> None:
+    """Put a file in place whole: a reader sees the old octets or the new ones.
+
+    Raises:
+        OSError: when it can not be; the old file is as it was.
+    """
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=file.parent)  # only its owner may read or write it
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(octets)
+            opened.flush()
+            os.fsync(descriptor)
+        Path(temporary).replace(file)
+    except OSError:
+        with suppress(OSError):
+            Path(temporary).unlink()
+        raise
