@@ -54,7 +54,7 @@ def parse(document: bytes) -> KeySet:
         document: JSON, at most 150,000 bytes (the limit of API Gateway's own JWT authorizers).
 
     Returns:
-        The RSA signature keys of at least 2048 bits; modulus and exponent are odd.
+        The RSA signature keys of at least 2048 bits; modulus and exponent are odd. Keys for encryption are passed over without a word.
 
     Raises:
         JwksError: when the document is no JWKS, or has no usable key.
@@ -73,6 +73,8 @@ def parse(document: bytes) -> KeySet:
     keys: dict[str, Key] = {}
     skipped: list[str] = []
     for entry in entries:
+        if _is_for_encryption(entry):  # its place in a set is right, and no concern of ours
+            continue
         try:
             key = _key(entry)
         except JwksError as error:
@@ -81,7 +83,7 @@ def parse(document: bytes) -> KeySet:
             if keys.setdefault(key.kid, key) is not key:
                 skipped.append(f"kid {key.kid!r} stands twice, the first one counts")
     if not keys:
-        raise JwksError("no usable key: " + ("; ".join(skipped[:3]) or "the set is empty"))
+        raise JwksError("no usable key: " + ("; ".join(skipped[:3]) or "the set is empty, or for encryption"))
     return KeySet(keys=MappingProxyType(keys), skipped=tuple(skipped))
 
 
@@ -102,6 +104,10 @@ def document(key_set: KeySet) -> dict[str, list[dict[str, str]]]:
 def _entry(key: Key) -> dict[str, str]:
     numbers = key.rsa.public_numbers()
     return {"kty": "RSA", "kid": key.kid, "n": to_base64url_uint(numbers.n).decode(), "e": to_base64url_uint(numbers.e).decode()}
+
+
+def _is_for_encryption(entry: Any) -> bool:
+    return isinstance(entry, dict) and entry.get("use") == "enc"
 
 
 def _key(entry: Any) -> Key:

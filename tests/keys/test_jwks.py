@@ -108,7 +108,7 @@ WEAK = "kid 'bad' is weaker than RSA 2048 bits with an odd modulus and an odd ex
         pytest.param({"kty": GONE}, NOT_RS256, id="kty absent"),
         pytest.param({"kty": ["RSA"]}, NOT_RS256, id="kty is a list"),
         pytest.param({"kty": "rsa"}, NOT_RS256, id="kty in small letters"),
-        pytest.param({"use": "enc"}, NOT_RS256, id="for encryption"),
+        pytest.param({"use": "ENC"}, NOT_RS256, id="for something else"),
         pytest.param({"use": None}, NOT_RS256, id="use null"),
         pytest.param({"alg": "RS512"}, NOT_RS256, id="RS512"),
         pytest.param({"alg": "PS256"}, NOT_RS256, id="PS256"),
@@ -143,6 +143,15 @@ def test_other_keys_are_skipped_and_do_not_spoil_the_rest(changes: dict[str, Any
 
     assert list(found.keys) == [pool.access_key.kid]
     assert found.skipped == (why,)
+
+
+@pytest.mark.parametrize("changes", [{}, {"kid": GONE}, {"alg": "RSA-OAEP-256"}, {"kty": "EC", "crv": "P-256"}, {"n": modulus(1_024)}])
+def test_keys_for_encryption_are_ignored(changes: dict[str, Any], pool: UserPool) -> None:
+    """A set may hold them: they verify nothing, spoil nothing, and nobody is told of them."""
+    found = parse(document(entry(pool, use="enc", **changes), pool.access_key.jwk))
+
+    assert list(found.keys) == [pool.access_key.kid]
+    assert found.skipped == ()
 
 
 @pytest.mark.parametrize("thing", [None, True, 1, "key", [], ["a"], {}], ids=repr)
@@ -192,6 +201,7 @@ def test_the_first_of_two_keys_of_one_name_counts(pool: UserPool) -> None:
         pytest.param(b'{"keys":{"kid":"a"}}', "no `keys` array", id="keys is an object"),
         pytest.param(b'{"keys":"a"}', "no `keys` array", id="keys is text"),
         pytest.param(b'{"keys":[]}', "no usable key: the set is empty", id="no key"),
+        pytest.param(document({"use": "enc"}), "no usable key: the set is empty, or for encryption", id="keys for encryption only"),
         pytest.param(b'{"keys":[{}]}', "no usable key: an entry without a `kid`", id="no usable key"),
         pytest.param(document(*[{}] * 9), "no usable key: " + "; ".join([NO_KID] * 3), id="many unusable keys, three are told"),
         pytest.param(b" " * (MAX_DOCUMENT_SIZE + 1), "longer than 150000 bytes", id="too large"),
@@ -266,7 +276,8 @@ def test_any_json_gives_keys_or_an_error(value: Any) -> None:
         return
 
     assert isinstance(found, KeySet)
-    assert len(found.keys) + len(found.skipped) == len(value["keys"])
+    ours = [entry for entry in value["keys"] if not (isinstance(entry, dict) and entry.get("use") == "enc")]
+    assert len(found.keys) + len(found.skipped) == len(ours)
     for kid, key in found.keys.items():
         assert key.kid == kid
         assert key.rsa.key_size >= 2_048
