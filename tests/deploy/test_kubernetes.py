@@ -142,14 +142,23 @@ def test_resources_are_bounded():
 def test_an_edited_configuration_reaches_the_server():
     """The ConfigMap keeps its name, and is mounted as a folder: a subPath never changes."""
     (generator,) = KUSTOMIZATION["configMapGenerator"]
-    (mount,) = CONTAINER["volumeMounts"]
-    (volume,) = POD["volumes"]
+    mount, _ = CONTAINER["volumeMounts"]
+    volume, _ = POD["volumes"]
 
     assert generator["options"]["disableNameSuffixHash"] is True
     assert volume["configMap"]["name"] == generator["name"]
     assert volume["name"] == mount["name"]
     assert mount.keys() == {"name", "mountPath", "readOnly"}
     assert [f"{mount['mountPath']}/{file}" for file in generator["files"]] == [ENVIRONMENT["AUTHZ_CONFIG"]]
+
+
+def test_keys_outlive_the_container():
+    """The state directory is a volume of the pod, in memory, the one place that the server may write to."""
+    _, mount = CONTAINER["volumeMounts"]
+    _, volume = POD["volumes"]
+
+    assert mount == {"name": "state", "mountPath": ENVIRONMENT["AUTHZ_STATE_DIR"]}
+    assert volume == {"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}
 
 
 def test_the_image_is_a_version():
