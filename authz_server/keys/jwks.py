@@ -67,6 +67,11 @@ def parse(document: bytes) -> KeySet:
         value = strict_json(document)
     except (ValueError, RecursionError) as error:
         raise JwksError("the document is no JSON with unique members") from error
+    return read(value)
+
+
+def read(value: Any) -> KeySet:
+    """Read a JWKS document that is JSON already, see `parse`."""
     entries = value.get("keys") if isinstance(value, dict) else None
     if not isinstance(entries, list):
         raise JwksError("the document has no `keys` array")

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 from authz_server.core.tokens import YEAR_10000, strict_json
 from authz_server.core.user_pools import UserPool
+from authz_server.keys import jwks
 from authz_server.keys.fetch import is_etag
-from authz_server.keys.jwks import MAX_DOCUMENT_SIZE, JwksError, KeySet, document, parse
+from authz_server.keys.jwks import MAX_DOCUMENT_SIZE, JwksError, KeySet, document
 from authz_server.keys.life_cycle import Kept
 
 VERSION: Final = 1
@@ -74,8 +75,8 @@ def read(octets: bytes, pool: UserPool, now: float) -> Kept:
     if age > pool.settings.stale_ceiling:
         raise RecordError("stale", f"its keys were fetched {age:.0f} s ago")
     try:
-        key_set = parse(json.dumps(members["jwks"], ensure_ascii=False, separators=(",", ":")).encode())
-    except (JwksError, RecursionError) as error:
+        key_set = jwks.read(members["jwks"])
+    except JwksError as error:
         raise RecordError("malformed", str(error)) from error
     return Kept(key_set, etag, max(0.0, age))
 

@@ -246,6 +246,13 @@ def test_the_memory_of_absent_kids_is_bounded() -> None:
     assert in_vain(state, 820.0).absent == {}
 
 
+def test_a_kid_that_was_asked_for_again_is_among_the_latest() -> None:
+    """What is forgotten first is what nobody has asked for the longest."""
+    state = in_vain(in_vain(SECOND_GOOD, 500.0, "a"), 501.0, "b")
+
+    assert list(in_vain(state, 510.0, "a").absent) == ["b", "a"]
+
+
 def test_the_first_fetch_remembers_nobody() -> None:
     """Kids that waited for the start-up fetch have spent nothing."""
     assert in_vain(START, 100.0, "new").absent == {}

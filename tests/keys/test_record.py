@@ -125,7 +125,7 @@ def test_a_record_that_was_cut_anywhere_is_malformed(place: Place, octets: bytes
 
 
 def test_a_deep_key_set_is_malformed(place: Place, octets: bytes) -> None:
-    """Lists that the reader can just follow, and the writer can not, end as any other nonsense does."""
+    """Lists in lists, as deep as a reader can follow or deeper, end as any other nonsense does."""
     head, tail = octets.split(b'"jwks":', 1)[0] + b'"jwks":', b"}"
 
     for depth in range(100, 3_000, 50):
