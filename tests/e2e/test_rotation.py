@@ -145,7 +145,8 @@ def test_connections_that_end_fail_no_check(front, short_lived, pool, clients, r
     assert statuses == {200: clients * rounds}
 
 
-def test_a_rolling_restart_fails_no_check(running, front, tmp_path, pool, cognito, transport):
+@pytest.mark.parametrize("clients", [24, 250])
+def test_a_rolling_restart_fails_no_check(running, front, tmp_path, pool, cognito, transport, clients):
     """One server after the other drains, ends and comes back at its port while clients go on."""
 
     def start(name: str, port: int | None = None) -> Server:
@@ -161,7 +162,7 @@ def test_a_rolling_restart_fails_no_check(running, front, tmp_path, pool, cognit
     envoy.healthy(2)
     over = threading.Event()
     with ThreadPoolExecutor(1) as load:
-        loading = load.submit(ask, envoy.port, pool.id_token(), 16, lambda: not over.is_set())
+        loading = load.submit(ask, envoy.port, pool.id_token(), clients, lambda: not over.is_set())
         running.callback(over.set)
         for name, server in servers.items():
             server.process.send(Signals.SIGTERM)
