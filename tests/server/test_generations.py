@@ -15,7 +15,7 @@ from authz_server.config.compile import parts
 from authz_server.config.parts import Part
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.keys.jwks import parse
-from authz_server.keys.life_cycle import fetched
+from authz_server.keys.life_cycle import Good, fetched
 from authz_server.keys.store import KeyStore, PoolKeys
 from authz_server.observe.metrics import Metrics
 from authz_server.server.check import Check
@@ -66,7 +66,7 @@ class Prompt:
         """Fetch."""
         self.fetches += 1
         pool = next(pool for pool in POOLS if pool.id == keys.pool.id)
-        keys.put(fetched(keys.state, parse(pool.jwks_document()), 0.0, 0.0))
+        keys.put(fetched(keys.state, Good(parse(pool.jwks_document())), 0.0, 0.0))
 
 
 class Reloading(RuleBasedStateMachine):
