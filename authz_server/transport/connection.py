@@ -1,6 +1,6 @@
 """One HTTP/2 connection that serves gRPC calls, without I/O: octets in, octets out, time told from outside."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
@@ -9,7 +9,7 @@ import zttp
 
 from authz_server.transport import grpc
 from authz_server.transport.door import EXPECTED_TIMEOUT, Wait, patience
-from authz_server.transport.grpc import CallError, Refusal
+from authz_server.transport.grpc import HTTP_OK, OK_TRAILERS, RESPONSE_HEAD, CallError, Refusal, framed, message
 from authz_server.transport.health import Health
 
 # zttp ends a connection after 4,096 streams, and after 256 that its peer reset or malformed: say goodbye in good time.
@@ -42,15 +42,26 @@ Reply = Callable[[bytes], None]
 Cancel = Callable[[], None]
 
 
+class _Head:
+    """The head of a call that can be served, as far as it matters."""
+
+    __slots__ = ("expected", "headers", "path", "timeout")
+
+    def __init__(self, path: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.path = path
+        self.headers = headers
+        named = dict(headers)
+        self.timeout = named.get(b"grpc-timeout")
+        self.expected = named.get(_EXPECTED_TIMEOUT)
+
+
 class _Call:
     """A request that is arriving; once it is complete, one that waits for its answer or that watches."""
 
-    __slots__ = ("began", "body", "cancel", "expected", "longer", "path", "timeout")
+    __slots__ = ("began", "body", "cancel", "head", "longer")
 
-    def __init__(self, path: bytes, headers: Mapping[bytes, bytes], began: float) -> None:
-        self.path = path
-        self.timeout = headers.get(b"grpc-timeout")
-        self.expected = headers.get(_EXPECTED_TIMEOUT)
+    def __init__(self, head: _Head, began: float) -> None:
+        self.head = head
         self.began = began
         self.body = b""
         self.longer: bytearray | None = None  # a body that comes in several pieces
@@ -111,6 +122,7 @@ class Connection:
         self._last_stream = 0
         self._streams = self._resets = self._held = 0
         self._credit = MAX_UNPRODUCTIVE
+        self._head = _Head(b"", ())
         self._calls: dict[int, _Call] = {}
         self._refused: dict[int, float] = {}  # streams that were answered before their end, and since when
         self._http2: Any = zttp.Connection(zttp.SERVER, protocol=zttp.HTTP2)
@@ -206,21 +218,30 @@ class Connection:
         self._streams += 1
         if self._streams >= MAX_STREAMS:
             self.leave()
-        headers = dict(event.headers)
-        refusal = grpc.refusal(event.method, headers)
+        head = self._head  # most heads of a peer are alike
+        if event.headers != head.headers or event.target != head.path or event.method != grpc.POST or event.end_stream:
+            refusal = self._refusal(event)
+            if refusal is not None:
+                self._turn_away(event, refusal)
+                return
+            head = self._head = _Head(event.target, event.headers)
+        self._calls[stream] = _Call(head, self._now)
+
+    def _refusal(self, event: Any) -> Refusal | None:
+        """Look for what is wrong with the head of a request."""
+        refusal = grpc.refusal(event.method, dict(event.headers))
         if refusal is None and event.target not in self._methods and event.target != self._services.watch:
-            refusal = grpc.UNKNOWN_METHOD
-        elif refusal is None and event.end_stream:
-            refusal = grpc.NO_MESSAGE
-        if refusal is None:
-            self._calls[stream] = _Call(event.target, headers, self._now)
-            return
+            return grpc.UNKNOWN_METHOD
+        return grpc.NO_MESSAGE if refusal is None and event.end_stream else refusal
+
+    def _turn_away(self, event: Any, refusal: Refusal) -> None:
+        """Answer a request that can not be served, before its end."""
         if not event.end_stream:
-            self._refused[stream] = self._now
-        if refusal.http == grpc.HTTP_OK:
-            self._refuse(stream, refusal)
+            self._refused[event.stream_id] = self._now
+        if refusal.http == HTTP_OK:
+            self._refuse(event.stream_id, refusal)
         else:
-            self._refuse_as_text(stream, refusal, bodyless=event.method == b"HEAD")
+            self._refuse_as_text(event.stream_id, refusal, bodyless=event.method == b"HEAD")
 
     def _data(self, stream: int, data: bytes) -> None:
         """Take a piece of a request's body."""
@@ -247,28 +268,29 @@ class Connection:
             self._refused.pop(stream, None)
             return
         self._credit = MAX_UNPRODUCTIVE
+        method = self._methods.get(call.head.path)
         try:
-            data = grpc.message(call.body if call.longer is None else bytes(call.longer))
-            if call.path == self._services.watch:
+            data = message(call.body if call.longer is None else self._whole(call))
+            if method is None:
                 self._begin_watch(stream, call, data)
                 return
-            answer = self._methods[call.path](data)
+            answer = method(data)
         except CallError as error:
             self._drop(stream)
             self._refuse(stream, error.refusal)
             return
         if isinstance(answer, bytes):
-            self._drop(stream)
+            del self._calls[stream]
             self._reply(stream, answer)
         else:
-            self._let_go(call)
+            call.body = b""
             call.cancel = self._peer.wait(answer, self._patience(call), partial(self._late, stream, call))
 
     def _reply(self, stream: int, answer: bytes) -> None:
         sent = self._http2.stream(stream)
-        sent.send_response(grpc.HTTP_OK, grpc.RESPONSE_HEAD)
-        sent.send_data(grpc.framed(answer))
-        sent.end_message(grpc.OK_TRAILERS)
+        sent.send_response(HTTP_OK, RESPONSE_HEAD)
+        sent.send_data(framed(answer))
+        sent.end_message(OK_TRAILERS)
 
     def _late(self, stream: int, call: _Call, answer: bytes) -> None:
         """Answer a call that had to wait, if it is still there."""
@@ -279,12 +301,12 @@ class Connection:
 
     def _patience(self, call: _Call) -> float:
         """How long a call may wait, see `door.patience`."""
-        left = None if call.timeout is None else grpc.seconds(call.timeout) - (self._now - call.began)
-        return patience(left, call.expected)
+        timeout = call.head.timeout
+        return patience(None if timeout is None else grpc.seconds(timeout) - (self._now - call.began), call.head.expected)
 
     def _refuse(self, stream: int, refusal: Refusal) -> None:
         """Answer with a status and nothing else."""
-        self._http2.stream(stream).send_response(grpc.HTTP_OK, grpc.trailers_only(refusal), True)  # noqa: FBT003 - zttp's signature
+        self._http2.stream(stream).send_response(HTTP_OK, grpc.trailers_only(refusal), True)  # noqa: FBT003 - zttp's signature
 
     def _refuse_as_text(self, stream: int, refusal: Refusal, *, bodyless: bool) -> None:
         """Answer a peer that does not speak gRPC."""
@@ -308,15 +330,15 @@ class Connection:
         """Send the status of a service now and whenever it changes, until the peer or the connection ends it."""
 
         def tell(status: bytes) -> None:
-            self._http2.stream(stream).send_data(grpc.framed(status))
+            self._http2.stream(stream).send_data(framed(status))
             self._flush()
 
         now = self._services.health.watch(data, tell)
-        self._let_go(call)
+        call.body = b""
         call.cancel = partial(self._services.health.unwatch, tell)
         sent = self._http2.stream(stream)
-        sent.send_response(grpc.HTTP_OK, grpc.RESPONSE_HEAD)
-        sent.send_data(grpc.framed(now))
+        sent.send_response(HTTP_OK, RESPONSE_HEAD)
+        sent.send_data(framed(now))
         if self._goodbye == _LEFT:
             self._end_watch(stream)
 
@@ -374,22 +396,25 @@ class Connection:
         self._next_step = self._now + FAREWELL_SECONDS
         self._http2.close(_NO_ERROR, self._last_stream)
         for stream, call in list(self._calls.items()):
-            if call.path == self._services.watch and call.cancel is not None:
+            if call.head.path == self._services.watch and call.cancel is not None:
                 self._end_watch(stream)
 
     def _drop(self, stream: int) -> None:
         call = self._calls.pop(stream, None)
-        if call is not None:
-            self._let_go(call)
-            if call.cancel is not None:
-                call.cancel()
-
-    def _let_go(self, call: _Call) -> None:
-        """Free the body of a request."""
+        if call is None:
+            return
         if call.longer is not None:
             self._held -= len(call.longer)
-            call.longer = None
-        call.body = b""
+        if call.cancel is not None:
+            call.cancel()
+
+    def _whole(self, call: _Call) -> bytes:
+        """Take the body of a request, however many pieces it came in."""
+        if call.longer is None:
+            return call.body
+        self._held -= len(call.longer)
+        body, call.longer = bytes(call.longer), None
+        return body
 
     def _flush(self) -> None:
         octets = self._http2.data_to_send()

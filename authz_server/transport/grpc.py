@@ -7,12 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from struct import Struct
 from typing import Final
 from urllib.parse import quote
 
 MAX_MESSAGE_SIZE: Final = 1_048_576
-PREFIX_SIZE: Final = 5
+PREFIX: Final = Struct(">BI")
+PREFIX_SIZE: Final = PREFIX.size
 HTTP_OK: Final = 200
+POST: Final = b"POST"
 
 _TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])")
 _SECONDS: Final = {b"H": 3_600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -90,7 +93,7 @@ def refusal(method: bytes, headers: Mapping[bytes, bytes]) -> Refusal | None:
     content_type = headers.get(b"content-type", b"")
     if content_type != b"application/grpc" and not content_type.startswith((b"application/grpc+", b"application/grpc;")):
         return _NOT_GRPC
-    if method != b"POST":
+    if method != POST:
         return _NOT_POST
     if headers.get(b"te") != b"trailers":
         return _NO_TRAILERS
@@ -125,19 +128,20 @@ def message(body: bytes) -> bytes:
     Raises:
         CallError: when the body is no single, uncompressed message.
     """
-    if len(body) < PREFIX_SIZE:
+    size = len(body) - PREFIX_SIZE
+    if size < 0:
         raise CallError(_CUT_OFF if body else NO_MESSAGE)
-    if body[0]:
+    flag, length = PREFIX.unpack_from(body)
+    if flag:
         raise CallError(_FLAGGED)
-    length = int.from_bytes(body[1:PREFIX_SIZE], "big")
-    if length != len(body) - PREFIX_SIZE:
-        raise CallError(_CUT_OFF if length > len(body) - PREFIX_SIZE else _SEVERAL)
+    if length != size:
+        raise CallError(_CUT_OFF if length > size else _SEVERAL)
     return body[PREFIX_SIZE:]
 
 
 def framed(answer: bytes) -> bytes:
     """Put a message into its frame."""
-    return b"\0" + len(answer).to_bytes(4, "big") + answer
+    return PREFIX.pack(0, len(answer)) + answer
 
 
 def as_text(refusal: Refusal) -> tuple[Headers, bytes]:

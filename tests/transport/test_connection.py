@@ -130,6 +130,33 @@ def test_a_peer_that_speaks_no_grpc_gets_an_http_answer(method, drop, http):
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        {"path": "/"},
+        {"method": "GET"},
+        {"method": "PUT"},
+        {"end": True},
+        {"drop": ["te"]},
+        {"drop": ["content-type"]},
+        {"grpc_encoding": "gzip"},
+        {"grpc_timeout": "1"},
+    ],
+    ids=str,
+)
+def test_a_bad_head_is_refused_whatever_came_before(head):
+    """That a head like it was good is no reason to look at this one less closely."""
+    seasoned, fresh = Client(), Client()
+    seasoned.send(seasoned.call(1))
+    for client in (seasoned, fresh):
+        client.send(client.head(3, **head))
+
+    assert served(seasoned, 1)
+    assert seasoned.answer(3).headers == fresh.answer(3).headers
+    assert seasoned.answer(3).headers[":status"] != "200" or seasoned.answer(3).headers["grpc-status"] != "0"
+    assert seasoned.checked == [b"ask"]
+
+
+@pytest.mark.parametrize(
     ("octets", "status"),
     [
         (b"", "13"),
@@ -333,6 +360,15 @@ def test_a_try_of_envoy_may_be_shorter_than_the_deadline(expected, patience):
     client.send(client.call(1, grpc_timeout="500m", x_envoy_expected_rq_timeout_ms=expected))
 
     assert client.waits[0].seconds == pytest.approx(patience)
+
+
+def test_each_call_has_its_own_deadline():
+    """Though all else of its head is as before."""
+    client = Client(check=lambda _: Waiting())
+    for stream, timeout in ((1, "300m"), (3, "300m"), (5, "200m"), (7, "300m")):
+        client.send(client.call(stream, grpc_timeout=timeout))
+
+    assert [wait.seconds for wait in client.waits] == [pytest.approx(seconds) for seconds in (0.28, 0.28, 0.18, 0.28)]
 
 
 def test_a_deadline_counts_from_the_head_of_a_call():
