@@ -30,7 +30,7 @@ from workload import Workload
 
 from authz_server.core import claims as core_claims
 from authz_server.core import paths, tokens
-from authz_server.core.gateway import Gateway, Match
+from authz_server.core.gateway import Api, Gateway
 from authz_server.core.verdicts import Verdict, Verdicts
 from authz_server.envoy import request as envoy_request
 from authz_server.envoy import response as envoy_response
@@ -92,6 +92,7 @@ class Example:
         hit(self.data)
         request = envoy_request.parse(self.data)
         match: Any = gateway.match(request)
+        api, route = match
         header = request.headers["authorization"]
         token = tokens.parse(tokens.from_header(header))
         decision: Any = gateway.judge(match, request, time.time())
@@ -100,28 +101,28 @@ class Example:
         entry = Entry(now, 0.00001, request.method, request.host, Check._request_id(request), decision)  # noqa: SLF001
         labels = (decision.api, decision.route, "allow", "")
         allowed = hit.running.allowed
-        name = allowed.digest(match.route.tag, header)
+        name = allowed.digest(route.tag, header)
         verdict: Any = allowed.find(name, now)
 
         common = {
             "read the request": _once(lambda: envoy_request.parse(self.data)),
             "route: path, host, resource": _once(lambda: gateway.match(request)),
-            "of it: cut the path": _once(lambda: paths.split(request.path)),
+            "of it: cut the path": _once(lambda: paths.split(paths.path_of(request.path))),
         }
         look_up = {
-            "name the token (header, SHA-256)": _once(lambda: allowed.digest(match.route.tag, request.headers.get("authorization") or "")),
+            "name the token (header, SHA-256)": _once(lambda: allowed.digest(route.tag, request.headers.get("authorization") or "")),
             "find the verdict": _once(lambda: allowed.find(name, now)),
         }
         repeated = {"count it": _once(lambda: metrics.repeated(labels, 0.00001))}
         decided = {"count it": _once(lambda: metrics.check(decision, 0.00001))}
         log = {"write a line of the decision log (only if on)": _once(lambda: as_json(entry))}
-        keys = match.route.authorizer.pools[token.claims["iss"]]
+        keys = route.authorizer.pools[token.claims["iss"]]
         key = keys.find(token.kid)
         verify = {
             "read the token (base64url, JSON)": _once(lambda: tokens.parse(tokens.from_header(header))),
             "find the key": _once(lambda: keys.find(token.kid)),
             "verify the signature": _once(lambda: tokens.verify(token, key)),
-            "check claims, write claim headers": _once(lambda: _claims(match, token.claims, now)),
+            "check claims, write claim headers": _once(lambda: _claims(api, token.claims, now)),
             "write the answer": _once(lambda: envoy_response.allow(decision)),
             "keep the verdict": _once(lambda: hit.running.denied.keep(name, _fresh(verdict))),
         }
@@ -189,10 +190,10 @@ def _once(call: Callable[[], object]) -> float:
     return per_call(lambda _: call(), (None,), seconds=0.4)
 
 
-def _claims(match: Match, claims: Mapping[str, object], now: float) -> Sequence[object]:
+def _claims(api: Api, claims: Mapping[str, object], now: float) -> Sequence[object]:
     """Do what stands between the signature and the answer."""
     tokens.check_times(claims, now)
-    return core_claims.headers(claims, match.api.claims.headers)
+    return core_claims.headers(claims, api.claims.headers)
 
 
 def _fresh(verdict: Verdict) -> Verdict:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from authz_server.core import claims as claim
 from authz_server.core import paths
@@ -15,6 +15,8 @@ from authz_server.core.routes import Routes
 ANY: Final = "ANY"
 NAMED_BY_ENVOY: Final = "(named by Envoy)"
 MAX_NAMED_ROUTES: Final = 10_000
+MAX_SEEN: Final = 1_024  # requests that are not looked at twice
+MAX_SEEN_LENGTH: Final = 512  # of all three together; clients may send 60 KiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,16 +191,7 @@ def _texts(claims: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, str]
     return {name: text for name, text in texts if text}
 
 
-class Match(NamedTuple):
-    """Where a request belongs.
-
-    Args:
-        api: the api.
-        route: one of its routes.
-    """
-
-    api: Api
-    route: Route
+Match = tuple[Api, Route]  # where a request belongs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,10 +201,12 @@ class Gateway:
     Args:
         apis: by name.
         hosts: the same apis, by host and base path.
+        seen: what was found lately, by method, host and path.
     """
 
     apis: Mapping[str, Api]
     hosts: Hosts[Api]
+    seen: dict[tuple[str, str, str], Match] = field(default_factory=dict, compare=False, repr=False)
 
     def decide(self, request: Request, now: float) -> Allow | Deny | Pending:
         """Decide whether a request may pass.
@@ -237,12 +232,29 @@ class Gateway:
         """
         name = ""
         try:
-            segments = paths.split(request.path)
-            api, rest = self._api(request, segments) if request.context else self.hosts.find(request.host, segments)
-            name = api.name
-            return Match(api, api.named(request.context) if "authorizer" in request.context else api.route(rest, request.method))
+            path = paths.path_of(request.path)
+            if request.context:
+                segments = paths.split(path)
+                api, rest = self._api(request, segments)
+                name = api.name
+                return api, api.named(request.context) if "authorizer" in request.context else api.route(rest, request.method)
+            asked = request.method, request.host, path
+            match = self.seen.get(asked)
+            if match is None:
+                api, rest = self.hosts.find(request.host, paths.split(path))
+                name = api.name
+                match = api, api.route(rest, request.method)
+                self._see(asked, match)
         except Denied as denied:
             return Deny(reason=denied.reason, api=name)
+        return match
+
+    def _see(self, asked: tuple[str, str, str], match: Match) -> None:
+        """Find the same at once next time; when there is no room, what is asked for now matters more than what was."""
+        if sum(map(len, asked)) <= MAX_SEEN_LENGTH:
+            if len(self.seen) >= MAX_SEEN:
+                self.seen.clear()
+            self.seen[asked] = match
 
     def judge(self, match: Match, request: Request, now: float) -> Allow | Deny | Pending:
         """Decide whether a request may pass on its route.

@@ -18,26 +18,42 @@ _WIDE_CONTROL: Final = re.compile("[\x80-\x9f]")  # the control characters that 
 _NEVER_ESCAPED: Final = frozenset((string.ascii_letters + string.digits + "_-.,:~/\\%;").encode()) | frozenset(range(0x20)) | {0x7F}
 
 
-def split(target: str) -> list[str]:
-    r"""Cut a request target into path segments, refusing whatever is ambiguous.
+def path_of(target: str) -> str:
+    """Cut the query off a request target.
 
     Args:
-        target: the request target as sent, with its query.
+        target: as sent.
+
+    Returns:
+        The path, still escaped.
+
+    Raises:
+        Denied: PATH_REFUSED for a fragment, which no client sends and parsers disagree about.
+    """
+    if "#" in target:
+        raise Denied(Reason.PATH_REFUSED)
+    return target.partition("?")[0]
+
+
+def split(path: str) -> list[str]:
+    r"""Cut a path into segments, refusing whatever is ambiguous.
+
+    Args:
+        path: as sent, see `path_of`.
 
     Returns:
         The segments, still escaped; the last is "" for the root and after a trailing slash.
 
     Raises:
-        Denied: PATH_REFUSED for an empty segment, a dot segment, `;`, `\`, `#`, control or non-ASCII characters, a malformed escape,
+        Denied: PATH_REFUSED for an empty segment, a dot segment, `;`, `\`, `#`, `?`, control or non-ASCII characters, a malformed escape,
             or an escape of a character that needs none.
 
     Source: Envoy's path normalisation is off by default, and each setting of it repairs a different subset.
     """
-    path = target.partition("?")[0]
     if not _PLAIN.fullmatch(path):
         _check_escapes(path)
     segments = path[1:].split("/")
-    if "#" in target or "//" in path or ("/." in path and not {".", ".."}.isdisjoint(segments)):
+    if "//" in path or ("/." in path and not {".", ".."}.isdisjoint(segments)):
         raise Denied(Reason.PATH_REFUSED)
     return segments
 

@@ -138,7 +138,17 @@ class Routes(Generic[T]):
             return self._root.methods
         if not segments[-1]:
             return None
-        return _search(self._root, segments, 0)
+        node = self._root
+        for depth, segment in enumerate(segments):
+            following = node.literals.get(segment)
+            if following is None:
+                if node.parameter is None:
+                    return node.greedy.methods if node.greedy is not None else None
+                following = node.parameter
+            elif node.sibling:  # the literal may lead nowhere, and the parameter somewhere
+                return _search(node, segments, depth)
+            node = following
+        return node.methods
 
 
 def _search(node: _Node[T], segments: list[str], depth: int) -> Mapping[str, T] | None:

@@ -50,10 +50,6 @@ class Verdict:
         self.dropped = dropped
         self.seen = False
 
-    def holds(self, now: float) -> bool:
-        """Whether it may be repeated at *now*."""
-        return self.since <= now < self.until and self.proof.stands()
-
 
 class Verdicts:
     """Verdicts by token and kind of route; the least used give way.
@@ -108,7 +104,7 @@ class Verdicts:
         verdict = self._kept.get(name)
         if verdict is None:
             return None
-        if verdict.holds(now):
+        if verdict.since <= now < verdict.until and verdict.proof.stands():
             verdict.seen = True
             return verdict
         self._forget(name, verdict)

@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from authz_server.core.request import Request
+from authz_server.core.request import NOTHING, Request
 from authz_server.envoy.stubs import CheckRequest
 
 
@@ -33,7 +33,7 @@ def parse(data: bytes) -> Request:
         raise MalformedRequestError from error
     http = attributes.request.http
     headers = _joined(http.header_map.headers) if http.HasField("header_map") else http.headers
-    return Request(http.method, http.host, http.path, headers, attributes.context_extensions)
+    return Request(http.method, http.host, http.path, headers, attributes.context_extensions or NOTHING)
 
 
 def _joined(lines: Any) -> Mapping[str, str]:

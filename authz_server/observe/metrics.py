@@ -224,7 +224,10 @@ class Metrics:
 
     def repeated(self, labels: Labels, seconds: float) -> None:
         """Count a check whose verdict was repeated, and that it was."""
-        tally = self._tally()
+        try:
+            tally: _Tally = self._own.tally
+        except AttributeError:
+            tally = self._tally()
         tally.hits += 1
         tally.checks[labels] = tally.checks.get(labels, 0) + 1
         tally.buckets[bisect_left(_BUCKETS, seconds)] += 1

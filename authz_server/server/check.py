@@ -112,11 +112,12 @@ class Check:
         match = running.gateway.match(request)
         if isinstance(match, Deny):
             return self._answer(request, match, began)
-        route = match.route
+        _, route = match
         now = self._now()
         name = b""
-        if route.tag and self._budget and route.authorizer is not None:
-            token = request.headers.get(route.authorizer.identity_source)
+        authorizer = route.authorizer
+        if authorizer is not None and route.tag and self._budget:
+            token = request.headers.get(authorizer.identity_source)
             if token and len(token) <= MAX_HEADER_LENGTH:
                 name = running.allowed.digest(route.tag, token)
                 verdict = running.allowed.find(name, now) or running.denied.find(name, now)
@@ -133,7 +134,7 @@ class Check:
 
     def _repeat(self, request: Request, match: Match, verdict: Verdict, began: float) -> bytes:
         """Answer as before."""
-        api, route = match.api.name, match.route.label
+        api, route = match[0].name, match[1].label
         if verdict.reason is None and self._log is None and not verdict.dropped:
             self._metrics.repeated((api, route, "allow", ""), self._timer() - began)
             return verdict.answer
@@ -144,7 +145,7 @@ class Check:
             allowed = self.running.allow(api, route)
         else:
             allowed = Allow(api=api, route=route, logged=verdict.logged or {}, dropped=verdict.dropped)
-        self._note(request, allowed, self._timer() - began, self._request_id(request))
+        self._note(request, allowed, self._timer() - began, "")
         return verdict.answer
 
     def again(self, request: Request, began: float) -> bytes:
@@ -164,12 +165,12 @@ class Check:
 
     def _answer(self, request: Request, decision: Allow | Deny, began: float) -> bytes:
         """Write, count and log an answer."""
-        request_id = self._request_id(request)
-        if isinstance(decision, Deny):
-            request_id = request_id or self._new_id()
-            answer = envoy_response.deny(decision.reason.value, request_id)
-        else:
+        if isinstance(decision, Allow):
+            request_id = ""
             answer = envoy_response.allow(decision)
+        else:
+            request_id = self._request_id(request) or self._new_id()
+            answer = envoy_response.deny(decision.reason.value, request_id)
         self._note(request, decision, self._timer() - began, request_id)
         return answer
 
@@ -177,7 +178,7 @@ class Check:
         """Count and log a check."""
         self._metrics.check(decision, seconds)
         if self._log is not None:
-            self._log(Entry(self._now(), seconds, request.method, request.host, request_id, decision))
+            self._log(Entry(self._now(), seconds, request.method, request.host, request_id or self._request_id(request), decision))
 
     @staticmethod
     def _request_id(request: Request) -> str:

@@ -368,16 +368,62 @@ def test_a_denial_that_took_a_key_says_which(pool: UserPool, gateway: Make, now:
 def test_matching_and_judging_are_deciding(pool: UserPool, gateway: Make, now: float) -> None:
     """The two halves of a decision can be asked for one after the other."""
     made, request = gateway(), get("/prod/pets", pool.id_token())
-    match = made.match(request)
+    match = api, route = made.match(request)
 
-    assert (match.api.name, match.route.label) == ("pets", "GET /pets")
+    assert (api.name, route.label) == ("pets", "GET /pets")
     assert made.judge(match, request, now) == made.decide(request, now)
     assert made.match(get("/nowhere")) == made.decide(get("/nowhere"), now) == Deny(reason=Reason.NO_API)
 
 
+def test_a_request_seen_before_is_matched_as_the_first_time(gateway: Make) -> None:
+    """What is remembered is told apart by method, host and path; the query is no part of it, but a fragment in it still is refused."""
+    made = gateway()
+    requests = [
+        get("/prod/pets"),
+        get("/prod/pets", method="OPTIONS"),
+        get("/prod/pets", host="plain.test"),
+        get("/prod/pets/1"),
+        get("/prod/pets?x=1"),
+        get("/prod/pets?x#y"),
+        get("/prod/pets#y"),
+        get("/prod/pets", api="pets"),
+        get("/nowhere"),
+    ]
+    first = [made.match(request) for request in requests]
+
+    assert [made.match(request) for request in requests] == first
+    assert [match.reason if isinstance(match, Deny) else match[1].label for match in first] == [
+        "GET /pets",
+        "OPTIONS /pets",
+        Reason.NO_ROUTE,
+        "GET /pets/{petId}",
+        "GET /pets",
+        Reason.PATH_REFUSED,
+        Reason.PATH_REFUSED,
+        "GET /pets",
+        Reason.NO_API,
+    ]
+    assert list(made.seen) == [
+        ("GET", "api.test", "/prod/pets"),
+        ("OPTIONS", "api.test", "/prod/pets"),
+        ("GET", "api.test", "/prod/pets/1"),
+    ]
+
+
+def test_what_was_seen_is_bounded(gateway: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many paths clients ask for, and however long, few are remembered, and those asked for now."""
+    monkeypatch.setattr(gateway_module, "MAX_SEEN", 2)
+    made = gateway()
+    for name in ("a", "b", "c", "d" * 500):
+        assert not isinstance(made.match(get(f"/prod/pets/{name}")), Deny)
+    assert not isinstance(made.match(get("/prod/pets/1", method="M" * 600)), Deny)
+
+    assert list(made.seen) == [("GET", "api.test", "/prod/pets/c")]
+
+
 def routes_named(made: Gateway, *scopes: str) -> list[Route]:
     """Find the routes that Envoy names with these scopes."""
-    return [made.match(get("/", api="pets", authorizer="users", authorization_scopes=each)).route for each in scopes]
+    return [made.match(get("/", api="pets", authorizer="users", authorization_scopes=each))[1] for each in scopes]
 
 
 def test_a_route_that_envoy_names_is_made_once(gateway: Make) -> None:

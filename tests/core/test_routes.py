@@ -226,9 +226,7 @@ def test_collisions_agree_with_a_naive_comparison(templates: list[tuple[str, ...
         assert made.find(list(last) or [""]) == {"GET": "added"}
 
 
-@pytest.mark.parametrize(
-    "path", ["/r{n}/x/y", "/r{n}/x/none", "/none", "/r{n}/x/y/z"], ids=["found", "dead end", "no such literal", "too long"]
-)
+@pytest.mark.parametrize("path", ["/r{n}/x/y", "/r{n}/x/none", "/r{n}/x/y/z"], ids=["found", "dead end", "too long"])
 def test_a_lookup_costs_the_depth_of_the_path(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten thousand routes are not slower than ten: the steps of a lookup depend on the path only."""
     steps = 0
