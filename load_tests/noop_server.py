@@ -2,7 +2,8 @@
 
     python noop_server.py asyncio|grpcio PORT
 
-The door is ours; no request is parsed, and every answer is the same bytes, about as many as ours has.
+The door is ours. As the no-ops in other languages do, it reads the CheckRequest, and looks at nothing in it; every answer is the same
+bytes, about as many as ours has.
 """
 
 import signal
@@ -10,6 +11,7 @@ import sys
 
 from authz_server.core.decisions import Allow
 from authz_server.envoy import response
+from authz_server.envoy.stubs import CheckRequest
 from authz_server.transport.door import Door
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.grpcio import GrpcioDoor
@@ -22,7 +24,12 @@ def main() -> None:
     """Serve until SIGTERM."""
     _, transport, port = sys.argv
     answer = response.allow(Allow(api="", route="", headers=HEADERS))
-    door: Door = DOORS[transport](lambda _: answer)
+
+    def allow(data: bytes) -> bytes:
+        CheckRequest.FromString(data)
+        return answer
+
+    door: Door = DOORS[transport](allow)
     door.listen(f"127.0.0.1:{port}")
     ends = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # for the threads of the door, too
