@@ -1,12 +1,14 @@
 """CheckRequest bytes to the core's request."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
 from authz_server.core.request import NOTHING, Request
 from authz_server.envoy.stubs import CheckRequest
+
+_NEW: Final = tuple.__new__  # what a NamedTuple calls in the end
 
 
 class MalformedRequestError(ValueError):
@@ -33,7 +35,7 @@ def parse(data: bytes) -> Request:
         raise MalformedRequestError from error
     http = attributes.request.http
     headers = _joined(http.header_map.headers) if http.HasField("header_map") else http.headers
-    return Request(http.method, http.host, http.path, headers, attributes.context_extensions or NOTHING)
+    return _NEW(Request, (http.method, http.host, http.path, headers, attributes.context_extensions or NOTHING))
 
 
 def _joined(lines: Any) -> Mapping[str, str]:

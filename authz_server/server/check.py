@@ -112,7 +112,7 @@ class Check:
         match = running.gateway.match(request)
         if isinstance(match, Deny):
             return self._answer(request, match, began)
-        _, route = match
+        api, route = match
         now = self._now()
         name = b""
         authorizer = route.authorizer
@@ -121,9 +121,13 @@ class Check:
             if token and len(token) <= MAX_HEADER_LENGTH:
                 name = running.allowed.digest(route.tag, token)
                 verdict = running.allowed.find(name, now) or running.denied.find(name, now)
-                if verdict is not None:
+                if verdict is None:
+                    self._metrics.missed()
+                elif verdict.reason is None and self._log is None and not verdict.dropped:
+                    self._metrics.repeated((api.name, route.label, "allow", ""), self._timer() - began)
+                    return verdict.answer
+                else:
                     return self._repeat(request, match, verdict, began)
-                self._metrics.missed()
         decision = running.gateway.judge(match, request, now)
         if isinstance(decision, Pending):
             return Wait(self, request, decision, began)
@@ -133,11 +137,8 @@ class Check:
         return answer
 
     def _repeat(self, request: Request, match: Match, verdict: Verdict, began: float) -> bytes:
-        """Answer as before."""
+        """Answer as before, where there is more to tell than that it was an allow."""
         api, route = match[0].name, match[1].label
-        if verdict.reason is None and self._log is None and not verdict.dropped:
-            self._metrics.repeated((api, route, "allow", ""), self._timer() - began)
-            return verdict.answer
         self._metrics.hit()
         if verdict.reason is not None:
             return self._answer(request, Deny(reason=verdict.reason, api=api, route=route), began)
