@@ -57,7 +57,7 @@ def fields(entry: Entry) -> Mapping[str, Any]:
         "api": decision.api,
         "route": decision.route,
         "method": entry.method[:_MAX_METHOD],
-        "host": entry.host[:_MAX_HOST],
+        "host": _host(entry),
         "request_id": entry.request_id,
         "duration_ms": round(entry.seconds * 1000, 3),
     }
@@ -77,9 +77,14 @@ def as_json(entry: Entry) -> str:
         rest = f',"claims":{json.dumps(dict(decision.logged), separators=(",", ":"))}' if decision.logged else ""
     return (
         f'{{"time":"{_when(entry.time)}","decision":"{decision.decision}","api":{_quoted(decision.api)},"route":{_quoted(decision.route)},'
-        f'"method":{_quoted(entry.method[:_MAX_METHOD])},"host":{_quoted(entry.host[:_MAX_HOST])},"request_id":{_quoted(entry.request_id)},'
+        f'"method":{_quoted(entry.method[:_MAX_METHOD])},"host":{_quoted(_host(entry))},"request_id":{_quoted(entry.request_id)},'
         f'"duration_ms":{round(entry.seconds * 1000, 3)}{rest}}}'
     )
+
+
+def _host(entry: Entry) -> str:
+    """Cut a host short, and take away a user and password in front of it (RFC 9110 section 4.2.4)."""
+    return entry.host.rpartition("@")[2][:_MAX_HOST]
 
 
 def _when(time: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import grpc
 
-from authz_server.demo.process import Process, authz_server, free_port
+from authz_server.demo.process import Process, accepts, authz_server, free_port
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.testing import LocalCognito, UserPool
 
@@ -40,6 +40,13 @@ apis:
 user_pools:
   POOL: {jwks_uri: JWKS}
 """
+
+
+def two_ports() -> int:
+    """Find two free ports in a row."""
+    while accepts((port := free_port()) + 1):
+        pass
+    return port
 
 
 def configured(text: str, pool: UserPool, cognito: LocalCognito) -> str:

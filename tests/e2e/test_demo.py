@@ -45,3 +45,20 @@ def test_the_demo_answers_its_own_lines_as_printed(tmp_path, shell):
     by_meaning = {meaning: answer for (_, meaning, _), answer in zip(steps, output, strict=False)}
     assert '"x-auth-email":"ada@example.com"' in by_meaning["ID token: see the x-auth-* headers at the upstream"]
     assert "root" not in by_meaning["public; the forged header is gone"]
+
+
+SECRETS = ("App client for sign-in", "App client for machines", "  its secret", "User and password")
+
+
+def test_each_demo_has_secrets_of_its_own(tmp_path):
+    """Client ids, the client secret and the password are random: what one demo printed opens nothing at the next."""
+    printed = []
+    for number in range(2):
+        with authz_server("demo", "--port", "0", log=tmp_path / f"{number}.log") as demo:
+            demo.wait_until(lambda: "Ctrl-C" in demo.log.read_text(), 60)
+            lines = demo.log.read_text().splitlines()
+        printed.append({name: next(line.split()[-1] for line in lines if line.startswith(name)) for name in SECRETS})
+    first, second = printed
+
+    assert all(len(value) >= 16 for value in first.values()), first
+    assert not set(first.values()) & set(second.values())

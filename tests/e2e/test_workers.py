@@ -17,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from authz_server.demo.process import accepts, authz_server, free_port
-from tests.e2e.stack import CONFIGURATION, Server, ask, configured
+from tests.e2e.stack import CONFIGURATION, Server, ask, configured, two_ports
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -41,13 +41,6 @@ class Workers(Server):
         """Read one sample of the metrics, or None."""
         found = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics")[1], re.MULTILINE)
         return found and float(found[1])
-
-
-def two_ports():
-    """Find two free ports in a row."""
-    while accepts((port := free_port()) + 1):
-        pass
-    return port
 
 
 def health(port):
