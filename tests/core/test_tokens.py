@@ -127,6 +127,7 @@ ATTACKS: Final[dict[str, tuple[Forge, Reason]]] = {
     "PS256, RFC 8725 section 3.1": (with_signature(rsa(PSS(MGF1(SHA256()), 32), SHA256()), alg="PS256"), ALGORITHM),
     "ES256": (with_header(alg="ES256"), ALGORITHM),
     "EdDSA": (with_header(alg="EdDSA"), ALGORITHM),
+    "a password to be hashed billions of times, CVE-2022-36083": (with_header(alg="PBES2-HS512+A256KW", p2c=2**32), ALGORITHM),
     "SHA-384 that says RS256": (with_signature(rsa(PKCS1v15(), SHA384())), SIGNATURE),
     "SHA-1 that says RS256": (with_signature(rsa(PKCS1v15(), SHA1())), SIGNATURE),  # noqa: S303 - what is refused
     "PSS that says RS256": (with_signature(rsa(PSS(MGF1(SHA256()), 32), SHA256())), SIGNATURE),
@@ -201,6 +202,18 @@ ATTACKS: Final[dict[str, tuple[Forge, Reason]]] = {
     "two parts": (edited(lambda parts: ".".join(parts[:2])), MALFORMED),
     "four parts": (edited(lambda parts: ".".join([*parts, parts[2]])), MALFORMED),
     "five parts, a JWE, RFC 7516 section 7.1": (edited(lambda parts: ".".join([parts[0], "a" * 4, "b" * 4, *parts[1:]])), MALFORMED),
+    "a JWE that inflates, CVE-2024-33664": (
+        edited(lambda parts: ".".join([encode(b'{"alg":"dir","enc":"A256GCM","zip":"DEF"}'), "", "b" * 4, *parts[1:]])),
+        MALFORMED,
+    ),
+    "a text that is two serializations, CVE-2022-39227": (
+        edited(lambda parts: json.dumps({f"  {parts[0]}.{encode(b'{}')}.": "", "protected": parts[0], "signature": parts[2]})),
+        MALFORMED,
+    ),
+    "a token in a token, RFC 7519 section 5.2": (
+        lambda pool, _: pool.id_key.sign(good(pool).encode(), header={"cty": "JWT"}),
+        MALFORMED,
+    ),
     "dot at the end": (edited(lambda parts: ".".join(parts) + "."), MALFORMED),
     "dot at the start": (edited(lambda parts: "." + ".".join(parts)), MALFORMED),
     "header empty": (edited(lambda parts: ".".join(["", *parts[1:]])), MALFORMED),

@@ -36,6 +36,25 @@ def test_no_sample_lets_requests_through_unchecked(file):
     assert opened == []
 
 
+MISSTEPS = {
+    "http_service": "CVE-2026-50572: only checks over HTTP were used after they had been freed",
+    "connect_matcher": "CVE-2026-73547: a CONNECT that is checked ended Envoy",
+    "typed_per_filter_config": "CVE-2026-47205: a service of its own for a route was used after it had been freed",
+}
+
+
+@pytest.mark.parametrize("name", MISSTEPS)
+def test_no_sample_uses_what_advisories_are_about(name):
+    """Checks go over gRPC, to one service for all routes, and CONNECT is not matched."""
+    assert [str(file) for file in YAML for document in documents(file) for path, _ in members(document) if path[-1] == name] == []
+
+
+def test_samples_ask_for_an_envoy_without_known_holes():
+    """CVE-2026-73511, 73551 and 73553 were closed in these versions, and both places that one reads say so."""
+    for file in (DEPLOY / "envoy/envoy.yaml", DEPLOY / "README.md"):
+        assert "Envoy 1.38.4, 1.39.1, 1.40.0 or newer" in file.read_text()
+
+
 def test_samples_say_so():
     """Fail closed is written down where the check is configured, not left to a default."""
     written = {file.parent.name for file in YAML for document in documents(file) for path, _ in members(document) if path[-1] in FAIL_OPEN}

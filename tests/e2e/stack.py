@@ -5,7 +5,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -152,6 +152,16 @@ class Edge:
         return Answer(
             status=int(status.split(" ")[1]), headers={name.lower(): value for name, _, value in split}, body=_dechunked(body, fields)
         )
+
+    def exchange(self, octets: str, *, quiet_seconds: float) -> str:
+        """Send octets, and take what comes until the connection ends or has been quiet for a while."""
+        received = b""
+        with closing(socket.create_connection(("127.0.0.1", self.port), 10)) as client, suppress(OSError):
+            client.sendall(octets.encode("latin-1"))
+            while chunk := client.recv(65_536):
+                received += chunk
+                client.settimeout(quiet_seconds)
+        return received.decode("latin-1")
 
 
 def _dechunked(body: bytes, fields: list[str]) -> str:

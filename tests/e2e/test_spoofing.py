@@ -1,5 +1,6 @@
 """Identity headers at the upstream come from this server, whatever a client sends."""
 
+import re
 from urllib.parse import unquote
 
 import pytest
@@ -63,6 +64,81 @@ def test_the_token_goes_on_to_the_upstream(edge, pool):
     token = pool.id_token()
 
     assert edge.send("GET", "/prod/pets", [("authorization", token)]).upstream["headers"]["authorization"] == token
+
+
+HIDDEN = "x-auth-sub: root"
+SMUGGLED = {
+    "a folded line, RFC 9112 section 5.2": f"x-note: a\r\n {HIDDEN}",
+    "a line folded by a tab": f"x-note: a\r\n\t{HIDDEN}",
+    "a fold in front of a header": f"x-note:\r\n {HIDDEN}",
+    "a fold behind a name": "x-auth-sub\r\n : root",
+    "a space before the colon, CVE-2019-16276": "x-auth-sub : root",
+    "a tab before the colon": "x-auth-sub\t: root",
+    "a line feed alone, RFC 9112 section 2.2": f"x-note: a\n{HIDDEN}",
+    "a carriage return alone, RFC 9112 section 2.2": f"x-note: a\r{HIDDEN}",
+    "a carriage return too many": f"x-note: a\r\r\n{HIDDEN}",
+    "a NUL, RFC 9110 section 5.5": f"x-note: a\0\r\n{HIDDEN}",
+    "a vertical tab in a name": "\x0bx-auth-sub: root",
+    "a name in quotes": '"x-auth-sub": root',
+    "a high bit in a name": f"\xf8-auth-sub: root\r\n{HIDDEN}",
+    "an empty one and a full one": f"x-auth-sub:\r\n{HIDDEN}",
+}
+SUB = re.compile(r'"([^"]*sub[^"]*)":"([^"]*)"')
+
+
+@pytest.mark.parametrize("lines", SMUGGLED.values(), ids=SMUGGLED)
+@pytest.mark.parametrize("path", ["/prod/status", "/prod/pets"])
+def test_a_smuggled_header_is_none(edge, pool, path, lines):
+    """What one parser takes for a line and another for two is refused by Envoy, or stripped like any forged header."""
+    head = f"GET {path} HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\nAuthorization: {pool.id_token()}\r\n"
+    status, _, rest = edge.exchange(f"{head}{lines}\r\n\r\n", quiet_seconds=0.05).removeprefix("HTTP/1.1 ").partition(" ")
+    told = [("x-auth-sub", pool.users["ada"].sub)] if status == "200" and path == "/prod/pets" else []
+
+    assert status in {"200", "400"}
+    assert SUB.findall(rest) == told
+
+
+@pytest.mark.parametrize("space", [" ", "\t"])
+def test_a_folded_credential_is_none(edge, pool, space):
+    """RFC 9112 section 5.2: a token that goes on in a second line is refused, and so is one that only begins there."""
+    token = pool.id_token()
+    half = len(token) // 2
+
+    assert edge.send("GET", "/prod/pets", [("authorization", f"{token[:half]}\r\n{space}{token[half:]}")]).status in {400, 401}
+    assert edge.send("GET", "/prod/pets", [("x-note", f"a\r\n{space}authorization: {token}")]).status in {400, 401}
+
+
+OUTER = "GET /prod/status HTTP/1.1\r\nHost: api.example.com\r\n"
+INNER = "GET /prod/pets HTTP/1.1\r\nHost: api.example.com\r\nx-auth-sub: root\r\nConnection: close\r\n"
+LENGTH = len(INNER) + 2
+SMUGGLED_REQUESTS = {
+    "behind a request": f"\r\n{INNER}\r\n",
+    "a length and chunks, RFC 9112 section 6.3": f"Content-Length: {LENGTH + 5}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{INNER}\r\n",
+    "chunks in other words": f"Content-Length: {LENGTH}\r\nTransfer-Encoding: xchunked\r\n\r\n{INNER}\r\n",
+    "chunks behind a tab": f"Content-Length: {LENGTH}\r\nTransfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n{INNER}\r\n",
+    "chunks in a folded line": f"Content-Length: {LENGTH}\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n{INNER}\r\n",
+    "two lengths": f"Content-Length: 0\r\nContent-Length: {LENGTH}\r\n\r\n{INNER}\r\n",
+    "a length with a sign": f"Content-Length: +0\r\n\r\n{INNER}\r\n",
+    "a chunk's extension with a line feed": f"Transfer-Encoding: chunked\r\n\r\n2;\nxx\r\n0\r\n\r\n{INNER}\r\n",
+}
+
+
+@pytest.mark.parametrize("rest", SMUGGLED_REQUESTS.values(), ids=SMUGGLED_REQUESTS)
+def test_a_smuggled_request_is_checked_or_refused(edge, rest):
+    """What is read as a second request is checked like any other: without a token, it does not reach the upstream."""
+    received = edge.exchange(OUTER + rest, quiet_seconds=0.2)
+
+    assert received.startswith("HTTP/1.1 ")
+    assert '"path":"/prod/pets"' not in received
+    assert "root" not in received
+
+
+def test_a_second_request_is_read(edge, pool):
+    """The search would find a request that reached the upstream: the same one, with a token, does."""
+    received = edge.exchange(f"{OUTER}\r\n{INNER}Authorization: {pool.id_token()}\r\n\r\n", quiet_seconds=5)
+
+    assert '"path":"/prod/pets"' in received
+    assert "root" not in received
 
 
 SPLITTERS = {

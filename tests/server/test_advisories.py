@@ -1,10 +1,11 @@
 """Advisories about other servers and proxies: one test for each whose mistake a server like this one could make.
 
-Each is asked of a check that decides anew, and of one that has just let a good token pass and repeats what it decided.
+Each is asked of a check that decides anew, and of one that has just let a good token pass and repeats what it decided, also through both doors.
 Advisories that are Envoy's own, or about how it is configured, are held in tests/deploy and tests/e2e.
 """
 
 import time
+from contextlib import nullcontext
 from itertools import product
 
 import pytest
@@ -14,6 +15,7 @@ from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.observe.metrics import Metrics
 from authz_server.server.check import Check
 from authz_server.testing import StaticKeys, UserPool
+from tests.server.doors import TRANSPORTS, behind
 
 NOW = 1_800_000_000.0
 POOL = UserPool("eu-west-1_Advisory1")
@@ -43,14 +45,24 @@ def gateway(tmp_path_factory):
     return compile_gateway(load(path, {}), lambda _: StaticKeys(POOL))
 
 
-@pytest.fixture(params=[0, 1_048_576], ids=["anew", "repeating"])
-def check(request, gateway):
-    """A check, and one that has answered good requests before."""
-    made = Check(request.param, now=lambda: NOW, timer=lambda: 0.0, new_id=lambda: "id", metrics=Metrics("test"), log=None)
+BUDGETS = {"anew": 0, "repeating": 1_048_576, **dict.fromkeys(TRANSPORTS, 1_048_576)}
+
+
+@pytest.fixture(scope="module", params=BUDGETS)
+def asking(request, gateway):
+    """A check that decides anew, one that repeats, and two that repeat behind a door each."""
+    made = Check(BUDGETS[request.param], now=lambda: NOW, timer=lambda: 0.0, new_id=lambda: "id", metrics=Metrics("test"), log=None)
     made.swap(gateway)
+    with behind(request.param, made) if request.param in TRANSPORTS else nullcontext(made) as ask:
+        yield ask
+
+
+@pytest.fixture
+def check(asking):
+    """A check that has just answered good requests."""
     for _ in range(2):
-        assert asked(made, path="/admin", authorization=TOKEN).status.code == 0
-    return made
+        assert asked(asking, path="/admin", authorization=TOKEN).status.code == 0
+    return asking
 
 
 def asked(check, *, method="GET", host="api.test", path="/public", context=None, lines=None, more=None, **headers):

@@ -22,7 +22,9 @@ from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.observe.metrics import Metrics
 from authz_server.server.check import Check
 from authz_server.testing import StaticKeys, UserPool, compact
+from tests.core.test_forgeries import NAMES
 from tests.core.test_tokens import ATTACKS, edit, edits, members
+from tests.server.doors import TRANSPORTS, behind
 
 NOW = 1_800_000_000.0
 POOL = UserPool("eu-west-1_Cached001")
@@ -120,6 +122,33 @@ def test_every_forgery_is_refused_while_the_good_token_is_known(forge, prefix):
         answers = {repeating(forged) for _ in range(3)}
         assert [CheckResponse.FromString(answer).denied_response.status.code for answer in answers] == [401]
         assert CheckResponse.FromString(repeating(ask("/id", prefix + good))).status.code == 0
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: repr(name)[:40])
+def test_the_name_of_a_key_opens_nothing_while_the_good_token_is_known(name):
+    """RFC 8725 section 3.10: a `kid` is no way around what is known, nor into it."""
+    warm()
+    forged = ask("/id", OTHER.id_key.sign(POOL.id_claims(exp=NOW + 600), header={"kid": name}))
+
+    answers = {made(forged) for made in (REPEATING, ANEW) for _ in range(2)}
+
+    assert [CheckResponse.FromString(answer).denied_response.status.code for answer in answers] == [401]
+
+
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def served(request):
+    """A check that repeats, behind a door."""
+    with behind(request.param, check(1_048_576, OneKey())) as ask_it:
+        yield ask_it
+
+
+@pytest.mark.parametrize("forge", [forge for forge, _ in ATTACKS.values()], ids=ATTACKS.keys())
+def test_every_forgery_is_refused_at_both_doors(served, forge):
+    """Between two calls with the good token, a forged one is a 401 denial at either transport, and no gRPC error."""
+    good, forged = ask("/id", POOL.id_key.sign(POOL.id_claims(exp=NOW + 600))), ask("/id", forge(POOL, OTHER))
+
+    statuses = [CheckResponse.FromString(served(data)).denied_response.status.code for data in (good, forged, good, forged)]
+    assert statuses == [0, 401, 0, 401]
 
 
 THEIRS = RSAKey.import_key(POOL.id_key.jwk)
