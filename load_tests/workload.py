@@ -36,7 +36,7 @@ class Workload:
         self.claims = self.pool.id_claims()
         self.token = self.pool.id_key.sign(self.claims)
         self.expected = {name: self.claims[claim] for name, claim in CLAIM_HEADERS.items()}
-        watched = folder / "configuration"  # nobody else writes there: the kernel would tell our server of each line of a load generator's log
+        watched = folder / "configuration"  # of its own: our server would be told of each line of a load generator's log
         watched.mkdir()
         self.config, self.jwks, self.rules = watched / "authz.yaml", watched / "jwks.json", watched / "rules.json"
         self.jwks.write_bytes(self.pool.jwks_document())
