@@ -49,7 +49,7 @@ def run(octets: bytes) -> None:
 
 def _is(entry: Any, kid: str, n: int, e: int) -> bool:
     """Whether an entry says this key; base64url that joserfc refuses is read leniently by PyJWT, and never as a weak key."""
-    if not isinstance(entry, dict) or entry.get("kid") != kid or entry.get("kty") != "RSA":
+    if not isinstance(entry, dict) or not {"kid", "kty", "n", "e"} <= entry.keys() or (entry["kid"], entry["kty"]) != (kid, "RSA"):
         return False
     if entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
         return False
