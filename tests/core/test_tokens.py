@@ -167,7 +167,7 @@ ATTACKS: Final[dict[str, tuple[Forge, Reason]]] = {
     "minus Infinity": (raw_payload(payload_with('"nbf":-Infinity')), MALFORMED),
     "a number beyond a double": (raw_payload(payload_with('"exp":1e999')), MALFORMED),
     "a negative number beyond a double": (raw_payload(payload_with('"nbf":-1e999')), MALFORMED),
-    "an integer of 5000 digits": (raw_payload(payload_with('"exp":' + "9" * 5000)), MALFORMED),
+    "an integer of 5000 digits, CVE-2020-10735": (raw_payload(payload_with('"exp":' + "9" * 5000)), MALFORMED),
     "half of a surrogate pair, RFC 8259 section 8.2": (raw_payload(payload_with('"a":"\\ud83d"')), MALFORMED),
     "half of a surrogate pair in a name": (raw_payload(payload_with('"\\udc31":1')), MALFORMED),
     "half of a surrogate pair, nested": (raw_payload(payload_with('"a":[{"b":"\\ud83d x"}]')), MALFORMED),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from authz_server.core.user_pools import Arn, parse_arn
+from authz_server.core.user_pools import Arn, KeySettings, parse_arn
 
 
 def arn(partition: str = "aws", region: str = "eu-west-1", pool_id: str = "eu-west-1_Ab1Cd2Ef3") -> str:
@@ -76,3 +76,8 @@ def test_a_partition_without_user_pools_is_refused():
     """A partition whose issuers are not known is refused, not guessed."""
     with pytest.raises(ValueError, match="partition 'aws-iso' has no user pools, expected one of aws, aws-us-gov, aws-cn, aws-eusc"):
         parse_arn(arn("aws-iso"))
+
+
+def test_keys_are_kept_for_a_day_unless_somebody_says_otherwise():
+    """The default of the stale ceiling is 24 hours, and no CA of its own."""
+    assert KeySettings() == KeySettings(stale_ceiling=24 * 3_600, ca_file=None)
