@@ -239,6 +239,14 @@ ATTACKS: Final[dict[str, tuple[Forge, Reason]]] = {
     "NUL behind": (edited(lambda parts: ".".join(parts) + "\x00"), MALFORMED),
     "plus, of the standard alphabet, RFC 4648 section 5": (edited(lambda parts: ".".join([*parts[:2], "+" + parts[2][1:]])), MALFORMED),
     "slash, of the standard alphabet": (edited(lambda parts: ".".join([*parts[:2], "/" + parts[2][1:]])), MALFORMED),
+    "four of the standard alphabet, which a lenient reader skips, RFC 4648 section 3.3": (
+        edited(lambda parts: ".".join([*parts[:2], f"{parts[2][:4]}++//{parts[2][4:]}"])),
+        MALFORMED,
+    ),
+    "four of padding within, which a lenient reader skips": (
+        edited(lambda parts: ".".join([parts[0], f"{parts[1][:4]}===={parts[1][4:]}", parts[2]])),
+        MALFORMED,
+    ),
     "letters of another script": (edited(lambda parts: ".".join([*parts[:2], "\u0410" + parts[2][1:]])), MALFORMED),
     "two headers joined by Envoy, CVE-2021-32777 class": (edited(lambda parts: ".".join(parts) + "," + ".".join(parts)), MALFORMED),
     "a part of a length that nothing encodes to": (edited(lambda parts: f"{parts[0]}.{parts[1]}.AAAAA"), MALFORMED),
@@ -325,6 +333,15 @@ def test_well_formed_tokens_are_accepted(forge: Forge, pool: UserPool, other_poo
     text = forge(pool, other_pool)
 
     assert accept(text, pool.id_key) == json.loads(decode(text.split(".")[1].encode()))
+
+
+def test_a_long_header_is_not_remembered(pool: UserPool) -> None:
+    """Headers are remembered only where they are as short as Cognito's: what a client sends takes no memory."""
+    tokens._kid_seen.cache_clear()
+    for length in (10, tokens.MAX_SEEN_LENGTH):
+        parse(pool.id_key.sign(b"{}", header={"more": "a" * length}))
+
+    assert tokens._kid_seen.cache_info().currsize == 1
 
 
 def test_a_token_knows_its_parts(pool: UserPool) -> None:
