@@ -29,18 +29,26 @@ def parts(path: Path, environment: Mapping[str, str]) -> Iterator[Part]:
         ConfigurationError: with every mistake; nothing was yielded.
     """
     command = [sys.executable, "-m", "authz_server.config", str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:  # noqa: S603 - our own module
+    try:
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)  # noqa: S603 - our own module
+    except OSError as error:  # no memory, processes or files are left
+        raise _problem(path, f"the loader could not be started ({error.strerror})") from error
+    with child:
         with contextlib.suppress(OSError):  # it has ended
             os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
         assert child.stdout is not None  # noqa: S101 - told by the arguments
         while True:
             try:
                 part = pickle.load(child.stdout)  # noqa: S301 - our own child wrote it
-            except EOFError:
+            except (EOFError, pickle.UnpicklingError):  # it has ended, perhaps in the middle of a part
                 break
             if isinstance(part, list):
                 raise ConfigurationError(part)
             yield part
     if child.returncode:
-        reason = f"the configuration could not be loaded, the loader ended with status {child.returncode}"
-        raise ConfigurationError([Problem(file=str(path), line=1, column=1, message=reason)])
+        raise _problem(path, f"the loader ended with status {child.returncode}")
+
+
+def _problem(path: Path, reason: str) -> ConfigurationError:
+    """Tell what hinders the loader, which says nothing about the file."""
+    return ConfigurationError([Problem(file=str(path), line=1, column=1, message=f"the configuration could not be loaded, {reason}")])

@@ -1,6 +1,7 @@
 """Watch files for new content."""
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Final
 from watchfiles import watch
 
 LOOK_SECONDS: Final = 10.0  # at what the system tells nothing about, such as a folder behind a link that was swapped
+
+_logger: Final = logging.getLogger(__name__)
 
 
 class FileWatch:
@@ -35,21 +38,34 @@ class FileWatch:
         self._thread.join()
 
     def _run(self) -> None:
-        folders = {path.parent for path in self._paths}
-        timeout = int(LOOK_SECONDS * 1000)
+        try:
+            self._follow()
+        except (OSError, RuntimeError) as error:  # the machine has too many watches, or the folder is gone
+            _logger.warning("looking at %s every %g s, since they can not be watched: %s", self._names(), LOOK_SECONDS, error)
+            while not self._stop.wait(LOOK_SECONDS):
+                self._look()
+
+    def _follow(self) -> None:
+        """Look whenever the system tells of a change, and now and then."""
         for _ in watch(
-            *folders,
+            *{path.parent for path in self._paths},
             stop_event=self._stop,
             debounce=200,
-            rust_timeout=timeout,
+            rust_timeout=int(LOOK_SECONDS * 1000),
             yield_on_timeout=True,
             recursive=False,
             raise_interrupt=False,
         ):
-            digests = self._read()
-            if digests != self._digests:
-                self._digests = digests
-                self._changed()
+            self._look()
+
+    def _look(self) -> None:
+        digests = self._read()
+        if digests != self._digests:
+            self._digests = digests
+            self._changed()
+
+    def _names(self) -> str:
+        return ", ".join(map(str, self._paths))
 
     def _read(self) -> list[bytes]:
         return [_digest(path) for path in self._paths]

@@ -91,6 +91,8 @@ def read(files: TlsFiles, now: float) -> Credentials:
         context = _context(shown, secret, authorities)
     except ssl.SSLError as error:
         raise TlsError(f"{files.certificate}: OpenSSL refuses it or {files.key} ({error.reason}); issue both anew") from error
+    except OSError as error:  # no more files can be opened
+        raise TlsError(f"{files.certificate}: cannot be handed to OpenSSL ({error.strerror}); give the server more open files") from error
     believed = None if authorities is None else _pem(authorities)
     return Credentials(chain=shown, key=secret, client_ca=believed, expires=expires, context=context)
 

@@ -85,6 +85,39 @@ def test_what_the_system_does_not_tell_is_looked_at(tmp_path, monkeypatch):
     watching.close()
 
 
+@pytest.mark.parametrize("error", [OSError("OS file watch limit reached"), RuntimeError("error creating recommended watcher")])
+def test_files_that_can_not_be_watched_are_looked_at(tmp_path, monkeypatch, caplog, error):
+    """A machine whose watches are used up, as a busy Kubernetes node's may be, costs seconds and not the reload; the log tells."""
+    file = tmp_path / "tls.crt"
+    file.write_text("old")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "watch", refuse)
+    changed = threading.Semaphore(0)
+    watching = FileWatch([file], changed.release)
+    for content in ("new", "newer"):
+        file.write_text(content)
+
+        assert changed.acquire(timeout=5)
+    watching.close()
+    assert f"looking at {file} every 0.1 s, since they can not be watched: {error}" in caplog.text
+
+
+def test_a_folder_that_comes_later_is_noticed(tmp_path, monkeypatch):
+    """Such as one that is mounted after the start."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    changed = threading.Event()
+    watching = FileWatch([tmp_path / "later" / "tls.crt"], changed.set)
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "tls.crt").write_text("new")
+
+    assert changed.wait(5)
+    watching.close()
+
+
 def test_an_end_is_not_waited_for(tmp_path):
     """However rarely it looks."""
     watching = FileWatch([tmp_path / "absent"], lambda: None)

@@ -1,5 +1,7 @@
 """Certificates, keys and client CAs: good ones are read, and bad ones named."""
 
+import errno
+import os
 import ssl
 import time
 from datetime import UTC, datetime, timedelta
@@ -45,6 +47,19 @@ def test_without_a_client_ca_there_are_two_files(authority, tmp_path):
 def test_a_key_is_not_shown(authority, tmp_path):
     """A log that prints credentials prints no key."""
     assert "PRIVATE" not in repr(read(files(tmp_path, authority.server()), NOW))
+
+
+def test_a_lack_of_files_is_told(authority, tmp_path, monkeypatch):
+    """A server whose open files are used up keeps its certificate, and goes on."""
+
+    def refuse(_: str) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    stored = files(tmp_path, authority.server())
+    monkeypatch.setattr(os, "memfd_create", refuse)
+
+    with pytest.raises(TlsError, match=r"tls\.crt: cannot be handed to OpenSSL \(Too many open files\)"):
+        read(stored, NOW)
 
 
 def test_the_first_to_expire_counts(tmp_path):

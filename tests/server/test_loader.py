@@ -1,0 +1,73 @@
+"""A configuration is loaded by a child process; whatever becomes of the child, the server hears of it as a configuration that is bad."""
+
+import pickle
+import resource
+import sys
+
+import pytest
+
+from authz_server.config import ConfigurationError
+from authz_server.server import loader
+from authz_server.server.loader import parts
+
+GOOD = "version: 1\napis: {shop: {routes: {/x: {GET: {authorization_type: NONE}}}}}\n"
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A good configuration."""
+    path = tmp_path / "authz.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+    """Have some lines of Python run in place of the loader."""
+
+    def run(text):
+        program = tmp_path / "child"
+        program.write_text(f"#!{sys.executable}\n{text}")
+        program.chmod(0o755)
+        monkeypatch.setattr(loader.sys, "executable", str(program))
+
+    return run
+
+
+def told(config):
+    """Load, and give what is wrong."""
+    with pytest.raises(ConfigurationError) as caught:
+        list(parts(config, {}))
+    return str(caught.value)
+
+
+def test_a_good_file_gives_parts(config):
+    """The last one ends the load without an error."""
+    assert list(parts(config, {}))
+
+
+def test_a_child_that_is_killed_in_the_middle_of_a_part_is_an_error(config, child):
+    """The kernel picks it when memory runs out; half a part is none."""
+    half = pickle.dumps("x" * 1_000)[:500]
+    child(f"import os, sys\nsys.stdout.buffer.write({half!r})\nsys.stdout.flush()\nos.kill(os.getpid(), 9)")
+
+    assert "the loader ended with status -9" in told(config)
+
+
+def test_a_child_that_dies_at_once_is_an_error(config, child):
+    """Nothing was loaded."""
+    child("raise SystemExit(3)")
+
+    assert "the loader ended with status 3" in told(config)
+
+
+def test_a_child_that_can_not_be_started_is_an_error(config):
+    """A server whose open files are used up keeps its configuration, and goes on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        message = told(config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert message.startswith(f"{config}:1:1: the configuration could not be loaded, the loader could not be started (Too many open files)")
