@@ -60,12 +60,12 @@ class KeyRefresher:
         self._loop.call_soon_threadsafe(self._end, keys)
 
     def ask(self, keys: PoolKeys) -> None:
-        """Fetch these keys now."""
+        """Fetch these keys now, unless a fetch has ended meanwhile and nobody waits any more."""
         self._loop.call_soon_threadsafe(self._wake, keys)
 
     def configure(self, keys: PoolKeys, pool: UserPool) -> None:
-        """Keep these keys as their pool says from now on; nobody else changes their state."""
-        self._loop.call_soon_threadsafe(keys.configure, pool)
+        """Keep these keys as their pool says from now on, and fetch them as it says; nobody else changes their state."""
+        self._loop.call_soon_threadsafe(self._configure, keys, pool)
 
     def close(self) -> None:
         """Stop fetching and end the thread."""
@@ -87,8 +87,12 @@ class KeyRefresher:
         event = self._wanted.get(keys)
         if event is None:  # no longer watched
             keys.release()
-        else:
+        elif keys.awaited():
             event.set()
+
+    def _configure(self, keys: PoolKeys, pool: UserPool) -> None:
+        keys.configure(pool)
+        self._wanted[keys].set()
 
     async def _cancel(self) -> None:
         tasks = tuple(self._tasks.values())

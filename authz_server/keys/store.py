@@ -84,6 +84,10 @@ class PoolKeys:
         self._ask(self)
         return fetch
 
+    def awaited(self) -> bool:
+        """Whether a fetch is under way, or asked for."""
+        return self._fetch is not None
+
     def asked(self) -> frozenset[str]:
         """The kids that checks wait for, as many as are worth remembering."""
         with self._lock:

@@ -1,5 +1,6 @@
 """Readiness: whether checks can be answered, told to health checks and the admin port."""
 
+import threading
 from collections.abc import Callable
 
 from authz_server.keys.store import KeyStore
@@ -16,19 +17,22 @@ class Readiness:
     def __init__(self, store: KeyStore, tell: Callable[[bool], None]) -> None:
         self._store = store
         self._tell = tell
+        self._lock = threading.Lock()  # keys come in one thread and the end in another: whoever looks last must tell last
         self._started = False
         self._draining = False
         self.ready = False
 
     def update(self) -> None:
         """Look again; a pool that a reload adds does not take back what was ready."""
-        self._started = self._started or self._store.attempted()
-        self._set(ready=self._started and self._store.answerable() and not self._draining)
+        with self._lock:
+            self._started = self._started or self._store.attempted()
+            self._set(ready=self._started and self._store.answerable() and not self._draining)
 
     def drain(self) -> None:
         """Be not ready from now on."""
-        self._draining = True
-        self._set(ready=False)
+        with self._lock:
+            self._draining = True
+            self._set(ready=False)
 
     def _set(self, *, ready: bool) -> None:
         if ready != self.ready:

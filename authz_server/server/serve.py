@@ -106,7 +106,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
             lambda: parts(settings.config, os.environ),
             store=store,
             swap=check.swap,
-            outcome=lambda number, good: metrics.reloaded(number, time.time(), good=good),
+            outcome=lambda number, good: _loaded(number, metrics, observer, good=good),
         )
         generations.load()
         with _threads_of_door(settings):
@@ -161,6 +161,12 @@ def _check(settings: Settings, metrics: Metrics, log: DecisionLog | None) -> Che
     check = Check(settings.cache_bytes, now=time.time, timer=time.perf_counter, new_id=lambda: str(uuid4()), metrics=metrics, log=log)
     metrics.show_verdicts(lambda: [_size("allow", check.running.allowed), _size("deny", check.running.denied)])
     return check
+
+
+def _loaded(number: int, metrics: Metrics, observer: KeyObserver, *, good: bool) -> None:
+    """Show the running generation, and see whether its pools have keys."""
+    metrics.reloaded(number, time.time(), good=good)
+    observer.changed()
 
 
 def _admin(address: tuple[str, int], readiness: Readiness, metrics: Metrics) -> Admin:

@@ -182,6 +182,22 @@ def test_a_reload_that_raises_the_ceiling_saves_the_keys_in_an_outage(start, rec
     until(lambda: status(server, pool.id_token()) == 200)
 
 
+def test_a_reload_that_leaves_only_pools_without_keys_is_told_at_once(start, pool):
+    """Readiness is about the pools of the running configuration; it does not wait for their next fetch, which may be minutes away."""
+    dead = UserPool("eu-west-1_Keys00002")
+    arns = f"provider_arns: [{pool.arn}, {dead.arn}]"
+    nowhere = f"  {dead.id}: {{jwks_uri: http://127.0.0.1:{free_port()}/jwks.json}}\n"
+    server = start(configuration=CONFIGURATION.replace("provider_arns: [ARN]", arns) + nowhere)
+    failures = f'authz_jwks_fetches_total{{outcome="connection",user_pool="{dead.id}"}}'
+    until(lambda: (metric(server, failures) or 0) >= 3)  # the next try is four seconds away
+    assert server.get("/readyz")[0] == 200
+
+    text = re.sub(rf"^  {pool.id}: .*\n", "", server.config.read_text(), flags=re.MULTILINE)
+    server.config.write_text(text.replace(f"[{pool.arn}, ", "["))
+    until(lambda: server.get("/readyz")[0] == 503, seconds=3)
+    assert metric(server, failures) == 3
+
+
 def test_a_directory_that_is_none_stops_nothing(start, state, pool):
     """The server serves, and says that it can not keep keys."""
     state.write_text("mine")

@@ -127,6 +127,11 @@ def watched(refresher: KeyRefresher, place: Place, clock: Callable[[], float]) -
     return keys
 
 
+def renew(refresher: KeyRefresher, keys: PoolKeys) -> None:
+    """Have keys fetched for which nobody waits, as when a refresh is due."""
+    refresher.configure(keys, keys.pool)
+
+
 def let_run(refresher: KeyRefresher) -> None:
     """Let everything happen on the refresher's loop that is going to."""
 
@@ -205,7 +210,7 @@ def test_failures_are_told_and_tried_again(
     assert waiting.done()
 
     endpoint.answers.put(pool.jwks_document())
-    refresher.ask(keys)
+    renew(refresher, keys)
     assert observer.next().outcome == "ok"
     assert keys.state.failures == 0
 
@@ -222,7 +227,7 @@ def test_an_unchanged_document_is_a_good_fetch(
     endpoint.answers.put(FetchError("timeout", ""))
     endpoint.answers.put(Answer(None, '"v1"', 100.0))
     for outcome in ("timeout", "unchanged"):
-        refresher.ask(keys)
+        renew(refresher, keys)
         ended = observer.next()
         assert ended.outcome == outcome
 
@@ -261,6 +266,7 @@ def test_new_settings_are_taken_in_where_the_state_is_changed(make: Make, place:
     refresher = make()
     endpoint.hold = True
     keys = watched(refresher, place, clock)
+    endpoint.held.get(timeout=PATIENCE)
     waiting = pending(keys)
     changed = replace(place, settings=KeySettings(stale_ceiling=60.0))
     refresher.configure(keys, changed)
@@ -268,6 +274,39 @@ def test_new_settings_are_taken_in_where_the_state_is_changed(make: Make, place:
 
     assert keys.pool.settings.stale_ceiling == keys.state.ceiling == 60.0
     assert not waiting.done()
+
+
+def test_new_settings_are_tried_at_once(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """Whoever shows readiness learns what a new ceiling has changed, and a new CA file shows whether it is right."""
+    refresher = make()
+    endpoint.answers.put(pool.jwks_document())
+    keys = watched(refresher, place, clock)
+    observer.next()
+    clock.now += 61.0
+    endpoint.answers.put(FetchError("connection", "refused"))
+    refresher.configure(keys, replace(place, settings=KeySettings(stale_ceiling=60.0)))
+    ended = observer.next()
+
+    assert ended.outcome == "connection"
+    assert not ended.state.usable(clock())
+
+
+def test_a_question_that_a_fetch_has_answered_meanwhile_causes_none(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """A check that joins a refresh at its very end is answered by it: kids that nobody knows cost one fetch in ten seconds, and not two."""
+    refresher = make()
+    endpoint.answers.put(pool.jwks_document())
+    keys = watched(refresher, place, clock)
+    observer.next()
+    for _ in range(3):
+        refresher.ask(keys)
+    let_run(refresher)
+
+    assert endpoint.begun.get_nowait() == place.jwks
+    assert endpoint.begun.empty()
 
 
 def test_a_bug_of_the_observer_does_not_end_the_fetching(
@@ -288,7 +327,7 @@ def test_a_bug_of_the_observer_does_not_end_the_fetching(
         if outcome == "timeout":
             refresher.watch(keys)
         else:
-            refresher.ask(keys)
+            renew(refresher, keys)
         assert observer.next().outcome == outcome
     refresher.close()
 
@@ -336,7 +375,7 @@ def test_asking_during_a_fetch_joins_it(
     observer.next()
     clock.advance(10.0)
     endpoint.hold = True
-    refresher.ask(keys)  # as when a refresh is due: nobody waits
+    renew(refresher, keys)  # as when a refresh is due: nobody waits
     gate = endpoint.held.get(timeout=PATIENCE)
     waiting = pending(keys)
     endpoint.answers.put(pool.jwks_document())
