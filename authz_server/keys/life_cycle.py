@@ -16,6 +16,7 @@ LEAST_REFRESH_SECONDS: Final = 60.0
 GREATEST_REFRESH_SECONDS: Final = 900.0  # a key that leaves the set stops working within this time, whatever max-age says
 LATE_SECONDS: Final = 10.0  # after a fetch became due; then its keys are past their refresh
 UNSEEN_KID_SECONDS: Final = 10.0  # at most one fetch for unseen kids in this time
+START_UP_ABSENCE_SECONDS: Final = 1.0  # for a kid that waited for the first fetch, which may have come just before its key
 LONGEST_ABSENCE_SECONDS: Final = 300.0
 MAX_ABSENT_KIDS: Final = 256
 FIRST_RETRY_SECONDS: Final = 1.0
@@ -136,7 +137,7 @@ def fetched(state: PoolState, good: Good, now: float, spread: float) -> PoolStat
 
     Returns:
         The state after it. The first fetch does not spend the time in which unseen kids are refused: a process that has just started
-        may meet a key that was published a moment later.
+        may meet a key that was published a moment later. Only who waited for it has his answer.
     """
     first = state.attempted_at is None
     key_set = good.key_set.keeping(state.key_set)
@@ -152,7 +153,7 @@ def fetched(state: PoolState, good: Good, now: float, spread: float) -> PoolStat
         settled_until=now if first else now + UNSEEN_KID_SECONDS,
         attempted_at=now,
         etag=good.etag,
-        absent=state.absent if first else _absent(state.absent, good, now),
+        absent=_absent(state.absent, good, now, START_UP_ABSENCE_SECONDS if first else UNSEEN_KID_SECONDS),
     )
 
 
@@ -226,7 +227,7 @@ def _is_absent(state: PoolState, kid: str, now: float) -> bool:
     return absence is not None and now < absence.until
 
 
-def _absent(before: Mapping[str, Absence], good: Good, now: float) -> Mapping[str, Absence]:
+def _absent(before: Mapping[str, Absence], good: Good, now: float, first_wait: float) -> Mapping[str, Absence]:
     """Remember for which kids a fetch was made in vain: a client that keeps a withdrawn token costs ever fewer fetches."""
     kept = {
         kid: absence
@@ -234,7 +235,7 @@ def _absent(before: Mapping[str, Absence], good: Good, now: float) -> Mapping[st
         if kid not in good.key_set.keys and kid not in good.asked and now < absence.until + LONGEST_ABSENCE_SECONDS
     }
     for kid in good.asked - good.key_set.keys.keys():
-        wait = min(2 * before[kid].wait, LONGEST_ABSENCE_SECONDS) if kid in before else UNSEEN_KID_SECONDS
+        wait = max(UNSEEN_KID_SECONDS, min(2 * before[kid].wait, LONGEST_ABSENCE_SECONDS)) if kid in before else first_wait
         kept[kid] = Absence(now + wait, wait)
     latest = list(kept.items())[-MAX_ABSENT_KIDS:]
     return MappingProxyType(dict(latest))

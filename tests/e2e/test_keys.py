@@ -110,6 +110,15 @@ def test_a_restart_in_an_outage_serves_at_once(start, record, pool, cognito):
     assert stat.S_IMODE(record.parent.stat().st_mode) == 0o700
 
 
+def test_a_forged_kid_at_the_start_is_401(start, pool, cognito):
+    """A check that came before the first keys waits for them, and then the token is wrong and not the server."""
+    cognito.faults[pool.id] = Fault(delay=0.7)
+    server = start()
+
+    assert status(server, UserPool(pool.id).id_token()) == 401
+    assert metric(server, f'authz_jwks_unseen_kids_total{{outcome="fetch",user_pool="{pool.id}"}}') == 1
+
+
 def test_keys_past_their_refresh_are_told(start, record, pool, cognito):
     """A check that old keys answer is counted, and their age counts from their real fetch."""
     cognito.faults[pool.id] = Fault(hang_up=True)

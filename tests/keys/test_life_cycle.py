@@ -253,9 +253,14 @@ def test_a_kid_that_was_asked_for_again_is_among_the_latest() -> None:
     assert list(in_vain(state, 510.0, "a").absent) == ["b", "a"]
 
 
-def test_the_first_fetch_remembers_nobody() -> None:
-    """Kids that waited for the start-up fetch have spent nothing."""
-    assert in_vain(START, 100.0, "new").absent == {}
+def test_who_waited_for_the_first_fetch_has_his_answer() -> None:
+    """A kid that waited is absent and no longer pending; a second later it is worth the fetch that the first one did not spend."""
+    state = in_vain(START, 100.0, "made up")
+
+    assert find(state, "made up", 100.9) is Miss.ABSENT
+    assert find(state, "another", 100.0) is Miss.FETCH
+    assert find(state, "made up", 101.0) is Miss.FETCH
+    assert in_vain(state, 101.0, "made up").absent == {"made up": Absence(111.0, 10.0)}
 
 
 class Life(RuleBasedStateMachine):
@@ -291,8 +296,9 @@ class Life(RuleBasedStateMachine):
         """Let a fetch end."""
         if self.reachable:
             asked = self.keys.asked()
-            for kid in asked - set(self.published) if self.tries else ():
-                wait = min(2 * self.in_vain[kid][1], 300.0) if kid in self.in_vain else 10.0
+            for kid in asked - set(self.published):
+                first = 10.0 if self.tries else 1.0
+                wait = max(10.0, min(2 * self.in_vain[kid][1], 300.0)) if kid in self.in_vain else first
                 self.in_vain[kid] = self.clock.now + wait, wait
             good = Good(key_set(*self.published), max_age=max_age, asked=asked)
             self.keys.put(fetched(self.keys.state, good, self.clock.now, spread))

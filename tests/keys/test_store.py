@@ -107,6 +107,18 @@ def test_a_failed_fetch_wakes_those_who_wait(keys: PoolKeys, clock: ManualClock)
     assert refused(keys) is Reason.KEYS_UNAVAILABLE
 
 
+def test_a_check_that_waited_for_the_first_fetch_is_told_that_its_kid_is_unknown(
+    keys: PoolKeys, good: KeySet, clock: ManualClock, refresher: Recorder
+) -> None:
+    """Keys are there, so it is the token that is wrong (401), and not the keys that are missing (503); nobody asks a second time for it."""
+    first = pending(keys, "made up")
+    keys.put(fetched(keys.state, Good(good, asked=keys.asked()), clock.now, 0.0))
+
+    assert first.done()
+    assert refused(keys, "made up") is Reason.KEY_UNKNOWN
+    assert refresher.told == []
+
+
 def test_an_unseen_kid_asks_for_one_shared_fetch(keys: PoolKeys, good: KeySet, clock: ManualClock, refresher: Recorder) -> None:
     """The first check asks, the others join; after the fetch the kid is unknown, or found."""
     settle(keys, good, clock)
