@@ -119,6 +119,14 @@ LogFormat = Literal["auto", "json", "text", "off"]
     help="Keep the threads of the grpcio transport to one CPU; on several, a check costs half as much again.",
 )
 @click.option(
+    "--max-checks-in-progress",
+    type=click.IntRange(1, 1_000_000),
+    envvar="AUTHZ_MAX_CHECKS_IN_PROGRESS",
+    show_envvar=True,
+    metavar="N",
+    help="Checks of a process that run or wait; more are answered 503. 1000 with grpcio, 10000 with asyncio unless given.",
+)
+@click.option(
     "--workers",
     default="1",
     show_default=True,
@@ -185,6 +193,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     admin: tuple[str, int] | None,
     transport: "Transport",
     pin_cpu: bool,  # noqa: FBT001 - a flag
+    max_checks_in_progress: int | None,
     workers: int,
     worker: int | None,
     decision_log: LogFormat,
@@ -212,6 +221,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         supervisor=None if worker is None else _link(),
         transport=transport,
         cpu=(os.getpid() if worker is None else worker) if pin_cpu else None,
+        max_checks=max_checks_in_progress,
         cache_bytes=cache_mib * 1_048_576,
         drain_seconds=drain_seconds,
         grace_seconds=grace_seconds,

@@ -114,6 +114,14 @@ class Reason(Enum):
         explain="The user pool's keys could not be fetched, so nothing can be said about the token.",
         retry_after=10,
     )
+    OVERLOADED = Outcome(
+        status=503,
+        response=ResponseType.AUTHORIZER_FAILURE,
+        error="ServiceUnavailableException",
+        message="Service Unavailable",
+        explain="More checks were in progress than --max-checks-in-progress, or this one waited until Envoy would no longer have taken an answer.",
+        retry_after=1,
+    )
     INTERNAL_ERROR = Outcome(
         status=500,
         response=ResponseType.AUTHORIZER_FAILURE,

@@ -157,6 +157,14 @@ class Check:
         except Exception as error:  # noqa: BLE001 - as above
             return self._bug(request, error, began)
 
+    def refuse(self, data: bytes | None, waited: float) -> bytes:
+        """Answer a check that could not be decided in time, see `transport.door.Check`."""
+        try:
+            request = _UNREAD if data is None else envoy_request.parse(data)
+        except envoy_request.MalformedRequestError:
+            request = _UNREAD
+        return self.conclude(request, Deny(reason=Reason.OVERLOADED), self._timer() - waited)
+
     def conclude(self, request: Request, decision: Deny, began: float) -> bytes:
         """Answer a check with a denial that needs no judging."""
         try:

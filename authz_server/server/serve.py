@@ -59,6 +59,7 @@ class Settings:
         admin: host and port of the admin port, or None.
         transport: which door.
         cpu: place of the CPU that the threads of the grpcio door keep to, or None for any.
+        max_checks: how many may be in progress, or None for what suits the transport.
         cache_bytes: memory for verdicts about good tokens; 0 decides each check anew.
         drain_seconds: between "not serving" and the end of new calls, for proxies to notice.
         grace_seconds: for calls in flight to finish.
@@ -74,6 +75,7 @@ class Settings:
     admin: tuple[str, int] | None
     transport: Transport
     cpu: int | None
+    max_checks: int | None
     cache_bytes: int
     drain_seconds: float
     grace_seconds: float
@@ -110,7 +112,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         )
         generations.load()
         with _threads_of_door(settings):
-            door = _door(settings.transport, check, _guard(settings, certificates))
+            door = _door(settings, check, _guard(settings, certificates))
         readiness = Readiness(store, lambda ready: _tell(door, ready=ready))
         observer.changed = readiness.update
         readiness.update()
@@ -197,18 +199,18 @@ def _how(settings: Settings) -> str:
     return " with TLS" if settings.tls.client_ca is None else " with mutual TLS"
 
 
-def _door(transport: Transport, check: Check, guard: Guard) -> Door:
+def _door(settings: Settings, check: Check, guard: Guard) -> Door:
     """Make the door; each brings libraries that the other does not need."""
-    if transport == "grpcio":
+    if settings.transport == "grpcio":
         os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else whoever fails to shake hands writes to our log, and not in JSON
-        from authz_server.transport.grpcio import GrpcioDoor  # noqa: PLC0415 - as said
+        from authz_server.transport import grpcio  # noqa: PLC0415 - as said
 
-        return GrpcioDoor(check, guard=guard)
+        return grpcio.GrpcioDoor(check, guard=guard, max_checks=settings.max_checks or grpcio.MAX_CHECKS)
     try:
-        from authz_server.transport.event_loop import EventLoopDoor  # noqa: PLC0415 - as said
+        from authz_server.transport import event_loop  # noqa: PLC0415 - as said
     except ModuleNotFoundError as error:
         raise ListenError(f"--transport asyncio needs {error.name}: pip install 'authz-server[fast]'") from error
-    return EventLoopDoor(check, guard=guard)
+    return event_loop.EventLoopDoor(check, guard=guard, max_checks=settings.max_checks or event_loop.MAX_CHECKS)
 
 
 def _threads_of_door(settings: Settings) -> AbstractContextManager[None]:

@@ -1,16 +1,18 @@
 """One HTTP/2 connection that serves gRPC calls, without I/O: octets in, octets out, time told from outside."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
 
 import zttp
 
 from authz_server.transport import grpc
-from authz_server.transport.door import EXPECTED_TIMEOUT, Wait, patience
+from authz_server.transport.door import EXPECTED_TIMEOUT, Wait, late, patience, tried
 from authz_server.transport.grpc import HTTP_OK, OK_TRAILERS, RESPONSE_HEAD, CallError, Refusal, framed, message
 from authz_server.transport.health import Health
+from authz_server.transport.pulse import Pulse
 
 # zttp ends a connection after 4,096 streams, and after 256 that its peer reset or malformed: say goodbye in good time.
 MAX_STREAMS: Final = 3_500
@@ -38,6 +40,7 @@ _READ: Final = b"read it?"
 _GOODBYE: Final = b"goodbye."
 
 Unary = Callable[[bytes], "bytes | Wait"]
+Refuse = Callable[[bytes, float], bytes]
 Reply = Callable[[bytes], None]
 Cancel = Callable[[], None]
 
@@ -92,11 +95,13 @@ class Services:
         methods: unary methods by path.
         watch: path of the health service's `Watch`.
         health: answers it.
+        refusals: answer, by path, calls of methods which have waited too long, for so many seconds.
     """
 
     methods: Mapping[bytes, Unary]
     watch: bytes
     health: Health
+    refusals: Mapping[bytes, Refuse] = field(default_factory=dict)
 
 
 class Connection:
@@ -123,22 +128,25 @@ class Connection:
         self._streams = self._resets = self._held = 0
         self._credit = MAX_UNPRODUCTIVE
         self._head = _Head(b"", ())
+        self._behind: Pulse | None = None
         self._calls: dict[int, _Call] = {}
         self._refused: dict[int, float] = {}  # streams that were answered before their end, and since when
         self._http2: Any = zttp.Connection(zttp.SERVER, protocol=zttp.HTTP2)
         self._http2.initiate_connection()
         self._flush()
 
-    def receive(self, octets: bytes, now: float) -> None:
+    def receive(self, octets: bytes, now: float, behind: Pulse | None = None) -> None:
         """Take in what the peer sent, and write what it is owed.
 
         Args:
             octets: any part of the stream, however it was cut.
             now: seconds of the same clock as before.
+            behind: the pulse of the loop, when it is behind.
         """
         if self._ended:
             return
         http2 = self._http2
+        self._behind = behind
         self._now = self._heard = now
         self._credit -= len(octets)
         try:
@@ -274,7 +282,7 @@ class Connection:
             if method is None:
                 self._begin_watch(stream, call, data)
                 return
-            answer = method(data)
+            answer = method(data) if self._behind is None else self._hurry(self._behind, call, method, data)
         except CallError as error:
             self._drop(stream)
             self._refuse(stream, error.refusal)
@@ -284,7 +292,16 @@ class Connection:
             self._reply(stream, answer)
         else:
             call.body = b""
-            call.cancel = self._peer.wait(answer, self._patience(call), partial(self._late, stream, call))
+            call.cancel = self._peer.wait(answer, patience(self._left(call)), partial(self._late, stream, call))
+
+    def _hurry(self, behind: Pulse, call: _Call, method: Unary, data: bytes) -> "bytes | Wait":
+        """Answer a call while the loop is behind: one that comes too late, or is one too many, is refused."""
+        refuse = self._services.refusals.get(call.head.path)
+        if refuse is None:
+            return method(data)
+        call.began = min(call.began, behind.before)
+        waited = self._now - call.began
+        return refuse(data, waited) if late(waited, self._left(call)) or not behind.take() else method(data)
 
     def _reply(self, stream: int, answer: bytes) -> None:
         sent = self._http2.stream(stream)
@@ -299,10 +316,10 @@ class Connection:
             self._reply(stream, answer)
             self._flush()
 
-    def _patience(self, call: _Call) -> float:
-        """How long a call may wait, see `door.patience`."""
+    def _left(self, call: _Call) -> float:
+        """Seconds until the caller gives up."""
         timeout = call.head.timeout
-        return patience(None if timeout is None else grpc.seconds(timeout) - (self._now - call.began), call.head.expected)
+        return min(math.inf if timeout is None else grpc.seconds(timeout), tried(call.head.expected)) - (self._now - call.began)
 
     def _refuse(self, stream: int, refusal: Refusal) -> None:
         """Answer with a status and nothing else."""

@@ -1,5 +1,6 @@
 """What every door is handed, and what it promises."""
 
+import math
 from concurrent.futures import Future
 from typing import Final, Protocol
 
@@ -11,24 +12,45 @@ MARGIN_SECONDS: Final = 0.02  # left of a caller's deadline for the answer to tr
 _DIGITS: Final = 8  # of a number that is worth reading
 
 
-def patience(deadline: float | None, expected: str | bytes | None) -> float:
-    """Say how long a check may wait for keys, so that our own answer arrives before the caller gives up.
+def tried(expected: str | bytes | None) -> float:
+    """Say how long Envoy waits for the answer to one try.
 
     Args:
-        deadline: seconds that the call has left, or None.
-        expected: milliseconds that Envoy gives this try, as it says in `x-envoy-expected-rq-timeout-ms`, or None.
+        expected: milliseconds, as it says in `x-envoy-expected-rq-timeout-ms`, or None.
 
     Returns:
-        Seconds, one at most.
+        Seconds; infinity when it does not say.
 
     Source: Envoy sends its whole timeout as `grpc-timeout` and the shorter one of each try in that header.
     """
-    budgets = [MAX_WAIT_SECONDS]
-    if deadline is not None:
-        budgets.append(deadline - MARGIN_SECONDS)
     if expected is not None and expected.isdigit() and len(expected) <= _DIGITS:
-        budgets.append(int(expected) / 1000 - MARGIN_SECONDS)
-    return max(0.0, min(budgets))
+        return int(expected) / 1000
+    return math.inf
+
+
+def patience(left: float) -> float:
+    """Say how long a check may wait for keys, so that our own answer arrives before the caller gives up.
+
+    Args:
+        left: seconds until the caller gives up.
+
+    Returns:
+        Seconds, one at most.
+    """
+    return max(0.0, min(MAX_WAIT_SECONDS, left - MARGIN_SECONDS))
+
+
+def late(waited: float, left: float) -> bool:
+    """Say whether a check has waited so long for its turn that its answer would come after the caller gave up.
+
+    Args:
+        waited: seconds that it has waited.
+        left: seconds until the caller gives up.
+
+    Returns:
+        Never true of a check that came at once, however short its deadline is, unless that has passed.
+    """
+    return left <= min(MARGIN_SECONDS, waited)
 
 
 class Wait(Protocol):
@@ -53,6 +75,18 @@ class Check(Protocol):
 
     def __call__(self, data: bytes) -> bytes | Wait:
         """Answer the bytes of a CheckRequest with the bytes of a CheckResponse, or ask to wait."""
+        ...
+
+    def refuse(self, data: bytes | None, waited: float) -> bytes:
+        """Answer a check without deciding it, since that would take too long: a 503 denial.
+
+        Args:
+            data: bytes of a CheckRequest, or None when they were not read.
+            waited: seconds that it has waited for its turn.
+
+        Returns:
+            Bytes of a CheckResponse.
+        """
         ...
 
 

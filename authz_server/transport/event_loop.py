@@ -12,14 +12,16 @@ from typing import Any, Final, cast
 import uvloop
 
 from authz_server.envoy import stubs
-from authz_server.transport.connection import Cancel, Connection, Reply, Services
+from authz_server.transport.connection import Cancel, Connection, Reply, Services, Unary
 from authz_server.transport.door import LIFETIME_SECONDS, Check, Wait
 from authz_server.transport.guard import OPEN, Guard
 from authz_server.transport.health import Health
+from authz_server.transport.pulse import BEHIND_SECONDS, Pulse
 from authz_server.transport.sockets import bound
 from authz_server.transport.tls_server import TlsServer, may_ask
 
 MAX_CONNECTIONS: Final = 1_024  # and never more than half of the files that this process may open
+MAX_CHECKS: Final = 10_000  # in progress: what is answered in some 0.2 s, less than half of what Envoy gives a try
 MAX_WAITING: Final = 64  # checks that wait for keys at one time
 STUCK_SECONDS: Final = 30.0  # a peer that does not read what it is sent
 LINGER_SECONDS: Final = 1.0  # after the last octet was sent, for the peer to close first
@@ -38,18 +40,25 @@ class EventLoopDoor:
         check: answers checks.
         spread: random number from -1 to 1, so that connections do not end in step.
         guard: who may connect.
+        max_checks: how many may be in progress, be it that they have come while others were answered or that they wait for keys.
     """
+
+    pulse: Pulse
 
     def __init__(
         self,
         check: Check,
         spread: Callable[[], float] = lambda: random.uniform(-1, 1),  # noqa: S311 - spreads load
         guard: Guard = OPEN,
+        max_checks: int = MAX_CHECKS,
     ) -> None:
+        self._check = check
         self._spread = spread
         self._guard = guard
         self._health = Health()
-        self._services = Services({_CHECK: check, _HEALTH_CHECK: self._health.check}, _HEALTH_WATCH, self._health)
+        methods: dict[bytes, Unary] = {_CHECK: check, _HEALTH_CHECK: self._health.check}
+        self._services = Services(methods, _HEALTH_WATCH, self._health, {_CHECK: self._refuse})
+        self._max_checks = max_checks
         self._max_connections = _most_connections()
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.AbstractServer | TlsServer] = []
@@ -121,6 +130,9 @@ class EventLoopDoor:
         check.fetch.add_done_callback(lambda _: self._from_thread(answer, check.resume))
         return leave
 
+    def _refuse(self, data: bytes, waited: float) -> bytes:
+        return self._check.refuse(data, waited)
+
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
@@ -129,9 +141,11 @@ class EventLoopDoor:
             self.loop.call_soon_threadsafe(call, *arguments)
 
     async def _open(self) -> None:
+        self.pulse = Pulse(self.loop.time(), self._max_checks)
         for listening in self._sockets:
             self._servers.append(await self._server(listening))
         self._tick()
+        self._beat()
 
     async def _server(self, listening: socket.socket) -> asyncio.AbstractServer | TlsServer:
         if self._guard.credentials is None:
@@ -143,6 +157,9 @@ class EventLoopDoor:
         for peer in list(self._peers):
             peer.tick(now)
         self.loop.call_later(TICK_SECONDS, self._tick)
+
+    def _beat(self) -> None:
+        self.loop.call_later(self.pulse.beat(self.loop.time(), self._waiting), self._beat)
 
     async def _close(self, grace: float) -> None:
         self._leaving = True
@@ -168,6 +185,7 @@ class _Peer(asyncio.Protocol):
     def __init__(self, door: EventLoopDoor) -> None:
         self._door = door
         self._time = door.loop.time
+        self._pulse = door.pulse
         self.wait = door.wait
         self._connection: Connection | None = None
         self._stuck_since: float | None = None
@@ -182,7 +200,8 @@ class _Peer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._connection is not None:
-            self._connection.receive(data, self._time())
+            now = self._time()
+            self._connection.receive(data, now, self._pulse if now - self._pulse.before > BEHIND_SECONDS else None)
 
     def pause_writing(self) -> None:
         self._stuck_since = self._time()

@@ -1,5 +1,6 @@
 """The grpcio door: a thread pool, health and reflection."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import BoundedSemaphore
 from typing import Final
@@ -9,14 +10,17 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from authz_server.envoy import stubs
-from authz_server.transport.door import EXPECTED_TIMEOUT, LIFETIME_SECONDS, Check, ListenError, patience
+from authz_server.transport.door import EXPECTED_TIMEOUT, LIFETIME_SECONDS, Check, ListenError, late, patience, tried
 from authz_server.transport.grpc import MAX_MESSAGE_SIZE
 from authz_server.transport.grpcio_guard import Admission, server_credentials
+from authz_server.transport.grpcio_queue import Queue, Queued
 from authz_server.transport.guard import OPEN, Guard
 from authz_server.transport.sockets import guarded
 
 THREADS: Final = 8
+MAX_CHECKS: Final = 1_000  # in progress: what is answered in some 0.2 s, less than half of what Envoy gives a try
 MAX_STREAMS_AT_ONE_TIME: Final = 128  # of one connection, as at the other door: whoever asks more must not fill the queue of all
+NO_LIMIT: Final = 2**31 - 1
 FAREWELL_SECONDS: Final = 30.0  # after a connection's lifetime, for its calls to be finished
 HANDSHAKE_SECONDS: Final = 10.0
 
@@ -31,19 +35,22 @@ class GrpcioDoor:
         check: answers checks.
         threads: how many checks run at once; at most half of them may wait for keys.
         guard: who may connect.
+        max_checks: how many may be in progress, be it that they run or that they wait for a thread.
     """
 
-    def __init__(self, check: Check, threads: int = THREADS, guard: Guard = OPEN) -> None:
+    def __init__(self, check: Check, threads: int = THREADS, guard: Guard = OPEN, max_checks: int = MAX_CHECKS) -> None:
         self._check = check
         self._guard = guard
         self._waiting = BoundedSemaphore(max(1, threads // 2))
         self._server = grpc.server(
-            ThreadPoolExecutor(threads, thread_name_prefix="check"),
+            ThreadPoolExecutor(threads, thread_name_prefix="health"),  # and reflection: neither waits for checks, nor they for it
             options=[
                 ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server that gets some of the calls
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # Envoy's keepalive
                 ("grpc.http2.max_ping_strikes", 0),
                 ("grpc.max_concurrent_streams", MAX_STREAMS_AT_ONE_TIME),
+                ("grpc.server.max_pending_requests", NO_LIMIT),  # beyond its limits, grpcio answers with a gRPC error
+                ("grpc.server.max_pending_requests_hard_limit", NO_LIMIT),
                 ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
                 ("grpc.max_connection_age_ms", int(LIFETIME_SECONDS * 1000)),  # grpcio spreads it by a tenth
                 ("grpc.max_connection_age_grace_ms", int(FAREWELL_SECONDS * 1000)),
@@ -51,8 +58,8 @@ class GrpcioDoor:
             ],
             interceptors=[] if guard.clients is None else [Admission(guard.clients)],
         )
-        method: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._answer)
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(stubs.SERVICE, {"Check": method}),))
+        queue = Queue(threads, max_checks, time.monotonic)
+        self._server.add_generic_rpc_handlers((Queued(f"/{stubs.SERVICE}/Check", queue, self._answer, self._refuse),))
         self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(1))
         self._health.set("liveness", _SERVING)
         self.serving(ready=False)
@@ -90,17 +97,23 @@ class GrpcioDoor:
             return self._server.add_insecure_port(address)
         return self._server.add_secure_port(address, server_credentials(self._guard.credentials))
 
-    def _answer(self, data: bytes, context: grpc.ServicerContext) -> bytes:
+    def _answer(self, waited: float, data: bytes, context: grpc.ServicerContext) -> bytes:
+        expected = dict(context.invocation_metadata()).get(EXPECTED_TIMEOUT)
+        left = min(context.time_remaining(), tried(expected) - waited)
+        if late(waited, left):
+            return self._check.refuse(data, waited)
         answer = self._check(data)
         if isinstance(answer, bytes):
             return answer
         if not self._waiting.acquire(blocking=False):
             return answer.refuse()
         try:
-            expected = dict(context.invocation_metadata()).get(EXPECTED_TIMEOUT)
-            answer.fetch.result(patience(context.time_remaining(), expected))
+            answer.fetch.result(patience(left))
         except TimeoutError:
             return answer.refuse()
         finally:
             self._waiting.release()
         return answer.resume()
+
+    def _refuse(self) -> bytes:
+        return self._check.refuse(None, 0.0)

@@ -129,6 +129,29 @@ def test_the_request_id_of_a_denial(pool, sent, told):
     assert headers["x-amzn-requestid"] == told
 
 
+def test_a_check_that_comes_too_late_is_refused_counted_and_logged(pool):
+    """A 503 that asks to come again, without a look at the token; its time is what it has waited."""
+    harness = Harness(gateway(Broken(), pool.issuer))
+
+    status, headers = answered(harness.check.refuse(ask(pool.id_token(), request_id=REQUEST_ID), 0.5))
+
+    assert (status, headers["x-amzn-errortype"], headers["retry-after"]) == (503, "ServiceUnavailableException", "1")
+    assert headers["x-amzn-requestid"] == REQUEST_ID
+    assert harness.counted(api="", route="", decision="unavailable", reason="overloaded") == 1
+    assert [(entry.request_id, entry.host, entry.seconds) for entry in harness.entries] == [(REQUEST_ID, "api.example.com", 0.75)]
+
+
+@pytest.mark.parametrize("data", [None, b"\xff"])
+def test_a_check_that_finds_no_place_is_refused_unread(pool, data):
+    """Its reply has a fresh id."""
+    harness = Harness(gateway(StaticKeys(pool), pool.issuer))
+
+    status, headers = answered(harness.check.refuse(data, 0.0))
+
+    assert (status, headers["x-amzn-requestid"]) == (503, FRESH_ID)
+    assert harness.counted(api="", route="", decision="unavailable", reason="overloaded") == 1
+
+
 @pytest.mark.parametrize("data", [b"\xff", b"\x0a\xff"])
 def test_bytes_that_are_no_check_request_are_denied(pool, data):
     """Undecodable bytes are a denial with a reason of its own, not an error."""

@@ -20,6 +20,7 @@ from hyperframe.frame import (
 from authz_server.transport import grpc
 from authz_server.transport.connection import Connection, Services
 from authz_server.transport.health import Health
+from authz_server.transport.pulse import Pulse
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -187,10 +188,12 @@ class Client(Frames):
         self.ended = False
         self.waits: list[Wait] = []
         self.checked: list[bytes] = []
+        self.refused: list[tuple[bytes, float]] = []
+        self.behind: Pulse | None = None
         self.health = Health()
         self._check = check or (lambda data: data[::-1])
         methods = {CHECK.encode(): self._checks, HEALTH_CHECK.encode(): self.health.check}
-        services = Services(methods, HEALTH_WATCH.encode(), self.health)
+        services = Services(methods, HEALTH_WATCH.encode(), self.health, {CHECK.encode(): self._refuse})
         self.connection = Connection(services, self, now=self.now, lifetime=lifetime)
         if handshake:
             self.send(*greeting(**settings))
@@ -198,6 +201,10 @@ class Client(Frames):
     def _checks(self, data):
         self.checked.append(data)
         return self._check(data)
+
+    def _refuse(self, data, waited):
+        self.refused.append((data, waited))
+        return b"refused"
 
     def write(self, octets):
         """Take octets, as the connection's peer; none may come after the end."""
@@ -216,7 +223,7 @@ class Client(Frames):
 
     def send(self, *parts: bytes | Frame):
         """Let the connection receive octets and frames, in one piece."""
-        self.connection.receive(written(*parts), self.now)
+        self.connection.receive(written(*parts), self.now, self.behind)
 
     def tick(self, seconds=0.0):
         """Let time pass, in the steps of the door."""
