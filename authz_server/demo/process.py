@@ -76,22 +76,23 @@ class Process:
         """Whether it has not ended."""
         return self._child.poll() is None
 
-    def wait_until(self, ready: Callable[[], bool], seconds: float = START_SECONDS) -> Self:
+    def wait_until(self, ready: Callable[[], bool], seconds: float = START_SECONDS, ended: Callable[[], bool] = lambda: False) -> Self:
         """Wait until it is ready.
 
         Args:
             ready: asked again and again.
             seconds: after which it has failed.
+            ended: asked as well, whether nobody wants it any more.
 
         Returns:
             The process.
 
         Raises:
-            StartError: when it ends or takes longer.
+            StartError: when it ends or takes longer, or is not wanted; it has been stopped then.
         """
         until = time.monotonic() + seconds
         while not ready():
-            if not self.running() or time.monotonic() > until:
+            if ended() or not self.running() or time.monotonic() > until:
                 self.stop()
                 raise StartError(f"{self.name} did not come up; the end of its log:\n{self.log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.05)

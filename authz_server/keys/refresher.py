@@ -12,6 +12,8 @@ from authz_server.keys.life_cycle import Good, failed, fetched
 from authz_server.keys.store import PoolKeys
 
 CONCURRENT_FETCHES: Final = 32
+MAX_SKIPPED: Final = 5  # that are named in the log
+MAX_DETAIL: Final = 1_000  # characters; whoever publishes keys chooses their names
 GOOD: Final = frozenset({"ok", "unchanged"})  # how a good fetch ends
 
 
@@ -126,7 +128,7 @@ class KeyRefresher:
         else:
             good = Good(key_set, answer.etag, answer.max_age, keys.asked())
             keys.put(fetched(keys.state, good, self._clock(), self._spread()))
-            self._tell(keys, "ok" if answer.document is not None else "unchanged", "; ".join(key_set.skipped))
+            self._tell(keys, "ok" if answer.document is not None else "unchanged", _brief(key_set.skipped))
 
     def _failed(self, keys: PoolKeys, outcome: str, detail: str) -> None:
         keys.put(failed(keys.state, self._clock(), self._spread()))
@@ -134,7 +136,7 @@ class KeyRefresher:
 
     def _tell(self, keys: PoolKeys, outcome: str, detail: str) -> None:
         try:
-            self._observer.fetch_ended(keys, outcome, detail)
+            self._observer.fetch_ended(keys, outcome, _cut(detail))
         except Exception as error:  # noqa: BLE001 - as above
             self._loop.call_exception_handler({"message": "bug: whoever watches key fetches failed", "exception": error})
 
@@ -144,3 +146,14 @@ def _key_set(answer: Answer, before: KeySet | None) -> KeySet:
     if answer.document is None and before is not None:
         return before
     return parse(answer.document or b"")
+
+
+def _brief(skipped: tuple[str, ...]) -> str:
+    """Name the first of the keys that are not usable, and count the others."""
+    told = [_cut(why, MAX_DETAIL // (MAX_SKIPPED + 1)) for why in skipped[:MAX_SKIPPED]]
+    more = len(skipped) - len(told)
+    return "; ".join([*told, f"and {more} more"] if more else told)
+
+
+def _cut(text: str, length: int = MAX_DETAIL) -> str:
+    return text if len(text) <= length else text[: length - 2] + " …"

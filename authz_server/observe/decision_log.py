@@ -1,8 +1,10 @@
 """The decision log: one line per check, without token, signature, path or claim values."""
 
 import json
+import logging
 import select
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,6 +16,7 @@ from authz_server.core.decisions import Allow, Deny
 MAX_WAITING: Final = 100_000
 CLOSE_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 0.02  # short, so that writing what has gathered does not hold up checks
+_logger: Final = logging.getLogger(__name__)
 _quoted: Final = json.encoder.encode_basestring_ascii
 _MAX_METHOD, _MAX_HOST = 16, 255
 
@@ -121,7 +124,7 @@ def writes(lines: Iterable[str]) -> Iterator[list[str]]:
     together: list[str] = []
     left = select.PIPE_BUF
     for line in lines:
-        size = len(line.encode())
+        size = len(line.encode(errors="surrogatepass"))
         if together and size > left:
             yield together
             together, left = [], select.PIPE_BUF
@@ -137,7 +140,7 @@ class DecisionLog:
     Args:
         stream: where lines go.
         line: how an entry becomes a line.
-        dropped: told how many lines were lost when the stream could not take them.
+        dropped: told how many lines were lost when the stream could not take them, or because of a bug.
     """
 
     def __init__(self, stream: TextIO, line: Line, dropped: Callable[[int], None]) -> None:
@@ -145,6 +148,7 @@ class DecisionLog:
         self._line = line
         self._dropped = dropped
         self._waiting: deque[Entry] = deque()
+        self._told = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="decision log", daemon=True)
         self._thread.start()
@@ -168,9 +172,26 @@ class DecisionLog:
 
     def _flush(self) -> None:
         entries = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        for together in writes(self._line(entry) + "\n" for entry in entries):
+        for together in writes(self._lines(entries)):
             try:
                 self._stream.write("".join(together))
                 self._stream.flush()
             except (OSError, ValueError):  # a closed pipe or stream
                 self._dropped(len(together))
+
+    def _lines(self, entries: Iterable[Entry]) -> Iterator[str]:
+        for entry in entries:
+            try:
+                line = self._line(entry) + "\n"
+            except Exception as error:  # noqa: BLE001 - a bug must not end the thread that writes all the others
+                self._dropped(1)
+                self._tell(error)
+            else:
+                yield line
+
+    def _tell(self, error: Exception) -> None:
+        """Say once where the bug is, without the values that were at hand."""
+        if not self._told:
+            self._told = True
+            places = "".join(traceback.format_tb(error.__traceback__))
+            _logger.error("bug: %s while writing the decision log; please report it\n%s", type(error).__name__, places)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,23 @@ def test_each_demo_has_secrets_of_its_own(tmp_path):
 
     assert all(len(value) >= 16 for value in first.values()), first
     assert not set(first.values()) & set(second.values())
+
+
+def children(pid):
+    """List the processes that a process has started."""
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_demo_that_is_ended_while_it_starts_leaves_nothing_behind(tmp_path, number):
+    """Neither Ctrl-C nor a terminal that is closed waits for all parts to come up, or orphans those that did."""
+    with authz_server("demo", "--port", "0", log=tmp_path / "demo.log", environment={"TMPDIR": str(tmp_path)}) as demo:
+        demo.wait_until(lambda: bool(children(demo.pid)))
+        started = children(demo.pid)
+        demo.send(number)
+
+        assert demo.wait(20) == 0
+    assert "Ctrl-C" not in demo.log.read_text()
+    assert demo.log.read_text().endswith("ended\n")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
+    assert not list(tmp_path.glob("authz-demo-*"))

@@ -177,6 +177,41 @@ def test_skipped_keys_are_told(
 
 
 @pytest.mark.parametrize(
+    ("kids", "shown"),
+    [
+        pytest.param([f"{number:03}" for number in range(900)], 5, id="many"),
+        pytest.param([f"{number:03}" + "x" * 20_000 for number in range(6)], 5, id="long"),
+        pytest.param([f"{number:03}" for number in range(5)], 5, id="few"),
+    ],
+)
+def test_a_set_of_strange_keys_fills_no_log(
+    kids: list[str], shown: int, *, make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """The first few are named, the others counted."""
+    strange = "".join(f'{{"kid":"{kid}"}},' for kid in kids).encode()
+    endpoint.answers.put(pool.jwks_document().replace(b'{"keys":[', b'{"keys":[' + strange))
+    watched(make(), place, clock)
+
+    detail = observer.next().detail
+
+    assert len(detail) <= 1_000
+    assert [f"kid '{kid[:3]}" in detail for kid in kids[: shown + 1]] == [True, True, True, True, True, False][: len(kids)]
+    assert detail.endswith(f"; and {len(kids) - shown} more") == (len(kids) > shown)
+
+
+def test_a_failure_fills_no_log_either(make: Make, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer) -> None:
+    """Whoever answers chooses the names of keys, and so the words of an error."""
+    endpoint.answers.put(b'{"keys":[{"kid":"' + b"x" * 100_000 + b'"}]}')
+    watched(make(), place, clock)
+
+    detail = observer.next().detail
+
+    assert detail.startswith("no usable key: kid 'xxx")
+    assert detail.endswith("x …")
+    assert len(detail) == 1_000
+
+
+@pytest.mark.parametrize(
     ("answer", "outcome", "detail"),
     [
         pytest.param(FetchError("timeout", "no answer"), "timeout", "no answer", id="the fetch fails"),

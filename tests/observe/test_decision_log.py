@@ -306,6 +306,44 @@ def test_a_stream_that_is_closed_costs_its_lines(lost: list[int]) -> None:
     assert sum(lost) == 3
 
 
+def test_a_line_that_can_not_be_written_costs_only_itself(stream: Stream, lost: list[int], caplog: pytest.LogCaptureFixture) -> None:
+    """It is counted, and said once without values; the lines around it are there."""
+
+    def line(entry: Entry) -> str:
+        if entry.host in {"host-1", "host-2", "host-4"}:
+            raise KeyError(entry.host)
+        return as_json(entry)
+
+    log = DecisionLog(stream, line, lost.append)
+    for number in range(4):
+        log(numbered(number))
+    assert stream.reached.wait(PATIENCE)
+    log(numbered(4))
+    log(numbered(5))
+    log.close()
+
+    assert hosts(stream.getvalue()) == ["host-0", "host-3", "host-5"]
+    assert sum(lost) == 3
+    assert [record.getMessage().startswith("bug: KeyError while writing the decision log") for record in caplog.records] == [True]
+    assert "host-1" not in caplog.text
+
+
+def test_text_that_has_no_octets_costs_only_its_write(lost: list[int]) -> None:
+    """Half of a pair of UTF-16 is no text for a stream."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw)
+    log = DecisionLog(stream, lambda entry: entry.host, lost.append)
+    log(ENTRY._replace(host="\ud800"))
+    log.close()
+    again = DecisionLog(stream, as_json, lost.append)
+    again(ENTRY)
+    again.close()
+
+    assert lost == [1]
+    assert hosts(raw.getvalue().decode()) == ["api.test"]
+    stream.close()
+
+
 def test_the_log_keeps_up_with_threads(log: DecisionLog, stream: Stream) -> None:
     """Entries of many threads are all written, none torn."""
     threads = [threading.Thread(target=lambda: [log(ENTRY) for _ in range(500)]) for _ in range(8)]
