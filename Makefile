@@ -12,7 +12,7 @@ SECONDS := 300
 FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
-.PHONY: help demo test test-alerts conformance lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit
+.PHONY: help demo test test-alerts test-load conformance lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -39,6 +39,9 @@ test-alerts: ## Test the alerts in deploy/prometheus (needs promtool)
 	@command -v promtool >/dev/null || { echo 'make test-alerts needs promtool (Debian: prometheus)'; exit 1; }
 	promtool check rules deploy/prometheus/alerts.yaml
 	promtool test rules deploy/prometheus/alerts_test.yaml
+
+test-load: .venv ## Ask servers twice what they can answer: they answer what they can, in time (half a minute)
+	$(BIN)/python -m pytest -m load tests/e2e
 
 conformance: .venv build/go/installed ## Ask h2spec, grpcurl and grpc-health-probe about both doors (needs Go)
 	$(BIN)/python -m pytest -m conformance tests/conformance
