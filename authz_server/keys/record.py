@@ -10,7 +10,7 @@ from authz_server.keys.fetch import is_etag
 from authz_server.keys.jwks import MAX_DOCUMENT_SIZE, JwksError, KeySet, document
 from authz_server.keys.life_cycle import Kept
 
-VERSION: Final = 1
+VERSION: Final = 1  # raise it when `jwks.read` takes keys that it did not: an ETag from before would keep them away
 MAX_RECORD_SIZE: Final = MAX_DOCUMENT_SIZE + 16_384
 SKEW_SECONDS: Final = 60.0  # by which clocks of machines that share a directory may differ
 

@@ -23,6 +23,7 @@ LEFT_OVER_SECONDS: Final = 60.0  # age of a half written file whose process is g
 CLOSE_SECONDS: Final = 2.0
 
 _TEMPORARY: Final = ".authz-"
+_OWN: Final = stat.S_IRUSR | stat.S_IWUSR
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 Told = Callable[[UserPool, str, str, str], None]
@@ -34,7 +35,7 @@ class StateDirectory:
     Writing happens in a thread of its own, so that a disk that hangs holds nobody up. Nothing here raises.
 
     Args:
-        path: of the directory, made when it is wanted.
+        path: of the directory, which is made if it can be.
         now: seconds since 1970.
         told: told how each reading and writing ended: pool, `read` or `write`, a short label, and a sentence.
     """
@@ -46,6 +47,8 @@ class StateDirectory:
         self._lock = threading.Lock()
         self._waiting: dict[UserPool, bytes] = {}
         self._wanted: SimpleQueue[UserPool | None] = SimpleQueue()
+        with suppress(OSError):  # told by the first writing
+            _make(path)
         self._clear()
         self._thread = threading.Thread(target=self._run, name="state directory", daemon=True)
         self._thread.start()
@@ -146,16 +149,21 @@ def _private(file: Path) -> bytes:
         os.close(descriptor)
 
 
+def _make(directory: Path) -> None:
+    directory.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
+
+
 def _replace(file: Path, octets: bytes) -> None:
     """Put a file in place whole: a reader sees the old octets or the new ones.
 
     Raises:
         OSError: when it can not be; the old file is as it was.
     """
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(file.parent)
     descriptor, temporary = tempfile.mkstemp(prefix=_TEMPORARY, dir=file.parent)  # only its owner may read or write it
     try:
         with os.fdopen(descriptor, "wb") as opened:
+            os.fchmod(descriptor, _OWN)  # the umask may be that of a Unix socket which is bound just now
             opened.write(octets)
             opened.flush()
             os.fsync(descriptor)

@@ -121,12 +121,28 @@ def guarded(address: str, access: SocketAccess) -> Iterator[None]:
     finally:
         os.umask(before)
     try:
-        os.chown(path, _UNCHANGED if access.owner is None else access.owner, _UNCHANGED if access.group is None else access.group)
-        Path(path).chmod(access.mode)
+        _give(path, access)
     except OSError as error:
         Path(path).unlink(missing_ok=True)
         reason = f"it can not be given to its owner and group ({error.strerror}); run as that user, a member of that group, or root"
         raise ListenError(f"cannot listen on {address}: {reason}") from error
+
+
+def _give(path: str, access: SocketAccess) -> None:
+    """Give a socket away, and nothing that whoever may write to its folder has put in its place.
+
+    Raises:
+        OSError: when it can not be, or stands there no more.
+    """
+    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(place).st_mode):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+        same = Path(f"/proc/self/fd/{place}")
+        os.chown(same, _UNCHANGED if access.owner is None else access.owner, _UNCHANGED if access.group is None else access.group)
+        same.chmod(access.mode)
+    finally:
+        os.close(place)
 
 
 def _path(address: str) -> str:

@@ -107,6 +107,20 @@ def test_directory_and_file_are_private(file: Path) -> None:
     assert (mode(file.parent), mode(file)) == (0o700, 0o600)
 
 
+def test_a_foreign_umask_spoils_nothing(make: Callable[[], StateDirectory], place: Place, good: KeySet, path: Path) -> None:
+    """While a Unix socket is bound the umask takes every right away; the next process must be able to read what was written then."""
+    state = make()
+    before = os.umask(0o777)
+    try:
+        state.write(place, good, None)
+        state.close()
+    finally:
+        os.umask(before)
+    (file,) = path.iterdir()
+
+    assert (mode(path), mode(file)) == (0o700, 0o600)
+
+
 def test_a_directory_that_is_there_stays_as_it_is(make: Callable[[], StateDirectory], place: Place, good: KeySet, path: Path) -> None:
     """Its mode is the operator's; the file in it is private all the same."""
     path.mkdir(parents=True, mode=0o755)
@@ -126,7 +140,7 @@ def test_keys_in_a_file_are_not_kept_twice(make: Callable[[], StateDirectory], p
     state.close()
 
     assert state.read(local) is None
-    assert not path.exists()
+    assert not list(path.iterdir())
 
 
 def write_over(file: Path) -> None:

@@ -7,6 +7,7 @@ import stat
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import pytest
@@ -21,7 +22,7 @@ from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.grpc import MAX_MESSAGE_SIZE
 from authz_server.transport.grpcio import GrpcioDoor
 from authz_server.transport.guard import OPEN, Guard
-from authz_server.transport.sockets import SocketAccess
+from authz_server.transport.sockets import SocketAccess, guarded
 from tests.transport.http2 import Remote
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -370,7 +371,7 @@ def test_a_unix_socket_is_given_away(make, monkeypatch, tmp_path):
     path, given = tmp_path / "authz.sock", []
 
     def give(name, owner, group):
-        given.append((name, owner, group, stat.S_IMODE(path.stat().st_mode)))
+        given.append((str(name.readlink()), owner, group, stat.S_IMODE(path.stat().st_mode)))
 
     monkeypatch.setattr(os, "chown", give)
     make(Guard(socket=SocketAccess(mode=0o600, owner=12, group=34))).listen(f"unix://{path}")
@@ -390,6 +391,17 @@ def test_a_unix_socket_that_can_not_be_given_away_is_an_error(make, monkeypatch,
         make(Guard(socket=SocketAccess(group=34))).listen(f"unix://{tmp_path}/authz.sock")
 
     assert not (tmp_path / "authz.sock").exists()
+
+
+@pytest.mark.parametrize("put", [Path.symlink_to, Path.hardlink_to])
+def test_nothing_but_the_socket_is_given_away(tmp_path, put):
+    """Who may write to the folder and is quick could else have any file of the machine given to a user, by a server that runs as root."""
+    path, victim = tmp_path / "authz.sock", tmp_path / "shadow"
+    victim.touch(0o600)
+
+    with pytest.raises(ListenError, match="can not be given"), guarded(f"unix://{path}", SocketAccess(mode=0o666)):
+        put(path, victim)
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("name", ["absent/authz.sock", "x" * 200])
