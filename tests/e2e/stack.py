@@ -1,11 +1,13 @@
 """What the end-to-end tests start and talk to."""
 
 import json
+import re
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
-from contextlib import closing, suppress
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +18,7 @@ from authz_server.demo.process import Process, accepts, authz_server, free_port
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.testing import LocalCognito, UserPool
 
+STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
 CONFIGURATION = """\
 version: 1
 authorizers:
@@ -112,6 +115,23 @@ def ask(address: str, method: str, path: str, headers: Mapping[str, str] | None 
     with grpc.insecure_channel(address) as channel:
         call = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check", response_deserializer=CheckResponse.FromString)
         return call(request.SerializeToString(), timeout=5)
+
+
+def crowd(port: int, token: str, clients: int, going_on: Callable[[], bool]) -> Counter[int]:
+    """Let many clients ask at the same moment, again and again; count the statuses."""
+    line = f"GET /prod/pets HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    statuses: Counter[int] = Counter()
+    with ExitStack() as opened:
+        sockets = [opened.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(clients)]
+        while going_on():
+            for each in sockets:
+                each.sendall(line)
+            for each in sockets:
+                received = b""
+                while b"\r\n\r\n" not in received:
+                    received += each.recv(65_536) or b"\r\n\r\n"
+                statuses[int(found.group(1)) if (found := STATUS.match(received)) else 0] += 1
+    return statuses
 
 
 @dataclass(frozen=True, kw_only=True)

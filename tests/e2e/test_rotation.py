@@ -1,8 +1,6 @@
 """Connections that end and servers that are restarted, under load through a real Envoy: no check fails."""
 
 import json
-import re
-import socket
 import sys
 import threading
 import time
@@ -18,12 +16,11 @@ import pytest
 
 from authz_server.demo import envoy
 from authz_server.demo.process import Process, free_port
-from tests.e2e.stack import CONFIGURATION, Server, configured, ext_authz
+from tests.e2e.stack import CONFIGURATION, Server, configured, crowd, ext_authz
 
 MAX_STREAMS = 200  # of a connection, so that one ends many times in a few seconds
 DRAIN_SECONDS = 3  # some six times what Envoy's health checks need here
 LONG = "60s"  # no check fails because the machine is busy
-STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
 SHORT_LIVED = f"""
 from authz_server.cli import main
 from authz_server.transport import connection
@@ -113,30 +110,13 @@ def short_lived(running, tmp_path, pool, cognito) -> int:
     return port
 
 
-def ask(port: int, token: str, clients: int, going_on: Callable[[], bool]) -> Counter[int]:
-    """Let many clients ask at the same moment, again and again; count the statuses."""
-    line = f"GET /prod/pets HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-    statuses: Counter[int] = Counter()
-    with ExitStack() as opened:
-        sockets = [opened.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(clients)]
-        while going_on():
-            for each in sockets:
-                each.sendall(line)
-            for each in sockets:
-                received = b""
-                while b"\r\n\r\n" not in received:
-                    received += each.recv(65_536) or b"\r\n\r\n"
-                statuses[int(found.group(1)) if (found := STATUS.match(received)) else 0] += 1
-    return statuses
-
-
 @pytest.mark.parametrize(("clients", "rounds"), [(24, 200), (250, 60)])
 def test_connections_that_end_fail_no_check(front, short_lived, pool, clients, rounds):
     """Not even when all streams of all connections are taken, so that Envoy has checks waiting to take the place of each that is answered."""
     envoy = front(short_lived, health_checks=False)
     turns = iter(range(rounds))
 
-    statuses = ask(envoy.port, pool.id_token(), clients, lambda: next(turns, None) is not None)
+    statuses = crowd(envoy.port, pool.id_token(), clients, lambda: next(turns, None) is not None)
 
     assert envoy.counted("cluster.authz.upstream_cx_close_notify") >= clients * rounds // (MAX_STREAMS + 3 * 100) > 5
     assert envoy.counted("cluster.authz.http2.rx_reset") == 0
@@ -162,7 +142,7 @@ def test_a_rolling_restart_fails_no_check(running, front, tmp_path, pool, cognit
     envoy.healthy(2)
     over = threading.Event()
     with ThreadPoolExecutor(1) as load:
-        loading = load.submit(ask, envoy.port, pool.id_token(), clients, lambda: not over.is_set())
+        loading = load.submit(crowd, envoy.port, pool.id_token(), clients, lambda: not over.is_set())
         running.callback(over.set)
         for name, server in servers.items():
             server.process.send(Signals.SIGTERM)

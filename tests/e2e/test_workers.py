@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,8 +18,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from authz_server.demo import envoy
 from authz_server.demo.process import accepts, authz_server, free_port
-from tests.e2e.stack import CONFIGURATION, Server, ask, configured, two_ports
+from tests.e2e.stack import CONFIGURATION, Server, ask, configured, crowd, two_ports
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -152,6 +155,62 @@ def test_a_worker_that_dies_is_replaced(start_workers):
     assert server.sample("authz_check_duration_seconds_count") == 4
     os.kill(server.pids["1"][1], signal.SIGTERM)
     until(lambda: "worker 1 is started again in 2 s" in server.log())
+
+
+class Front:
+    """An Envoy in front of workers, as deployed, that answers itself what a check has let pass."""
+
+    def __init__(self, folder, ports):
+        self.port, self.admin = free_port(), free_port()
+        configuration = envoy.moved(envoy.template(), listener=self.port)
+        manager = configuration["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["route_config"]["virtual_hosts"][0]["routes"] = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
+        (cluster,) = [each for each in configuration["static_resources"]["clusters"] if each["name"] == "authz"]
+        addresses = [{"socket_address": {"address": "127.0.0.1", "port_value": port}} for port in ports]
+        cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": [{"endpoint": {"address": address}} for address in addresses]}]
+        configuration["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": self.admin}}}
+        self.process = envoy.start(configuration, port=self.port, folder=folder)
+
+    def healthy(self):
+        """Count the workers that it sends checks to."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/stats?filter=^cluster.authz.membership_healthy$", timeout=10) as answer:
+            return int(answer.read().decode().rpartition(": ")[2])
+
+    def sends(self, port, checks):
+        """Wait until it has sent more checks to a port."""
+        before = self.asked(port)
+        until(lambda: self.asked(port) > before + checks)
+
+    def asked(self, port):
+        """Count the checks that it has sent to a port."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/clusters", timeout=10) as answer:
+            return int(re.search(rf"::127\.0\.0\.1:{port}::rq_total::(\d+)", answer.read().decode())[1])
+
+
+def test_workers_that_are_killed_under_load_fail_no_request(start_workers, tmp_path, pool):
+    """Envoy asks the other one, and shares its checks out again once the dead one is back."""
+    server = start_workers("--decision-log", "off")
+    front, over = Front(tmp_path, server.ports), threading.Event()
+    with front.process, ThreadPoolExecutor(1) as load:
+        until(lambda: front.healthy() == 2)
+        loading = load.submit(crowd, front.port, pool.id_token(), 24, lambda: not over.is_set())
+        try:
+            for number in ("1", "0"):
+                port = server.ports[int(number)]
+                front.sends(port, 100)
+                killed = server.pids[number][-1]
+                os.kill(killed, signal.SIGKILL)
+                until(lambda number=number: server.sample(f'authz_worker_restarts_total{{worker="{number}"}}') == 1)
+                until(lambda: server.sample("authz_workers") == 2)
+                until(lambda: front.healthy() == 2, 40)  # Envoy keeps away from it for ten seconds
+                assert server.pids[number][-1] != killed
+                front.sends(port, 100)
+        finally:
+            over.set()
+        statuses = loading.result()
+
+    assert statuses.keys() == {200}
+    assert statuses.total() > 1_000
 
 
 @pytest.mark.parametrize("how", ["file", "signal"])
