@@ -71,7 +71,7 @@ def test_the_first_to_expire_counts(tmp_path):
 
     found = read(TlsFiles(certificate=tmp_path / "tls.crt", key=tmp_path / "tls.key"), NOW)
 
-    assert found.expires == pytest.approx(NOW + 2 * DAY, abs=60)
+    assert found.expires == pytest.approx(NOW + 2 * DAY, abs=DAY / 2)
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.TraditionalOpenSSL, PrivateFormat.PKCS8])
