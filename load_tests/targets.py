@@ -1,6 +1,5 @@
 """Targets: what is measured, how it is started, and how traffic reaches it."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from authz_server.demo import envoy
 from authz_server.demo.process import accepts, free_port
 
 HERE = Path(__file__).parent
+PYTHON = str(HERE.parent / ".venv-server" / "bin" / "python")  # with what users install, and no more
+SOURCES = f"PYTHONPATH={HERE.parent}"
 
 REFERENCE = HERE.parent / "build" / "reference"
 DOORS = ("asyncio", "grpcio")
@@ -105,14 +106,14 @@ class Server:
 def ours(door: str, what: str, **variables: str) -> Server:
     """Describe our server with some options, which the environment gives."""
     options = {"AUTHZ_TRANSPORT": door, "AUTHZ_DECISION_LOG": "off", "AUTHZ_DRAIN_SECONDS": "0", **variables}
-    serve = (sys.executable, "-m", "authz_server", "serve", "--config", "{config}", "--listen", "127.0.0.1:{port}")
-    environment = [f"{name}={value}" for name, value in options.items()]
+    serve = (PYTHON, "-m", "authz_server", "serve", "--config", "{config}", "--listen", "127.0.0.1:{port}")
+    environment = [SOURCES, *(f"{name}={value}" for name, value in options.items())]
     return Server(name=f"{door}, {what}", command=("env", *environment, *serve), floor=f"{door}, no-op")
 
 
 def noop(door: str) -> Server:
     """Describe a server that does nothing behind one of our doors."""
-    command = (sys.executable, str(HERE / "noop_server.py"), door, "{port}")
+    command = ("env", SOURCES, PYTHON, str(HERE / "noop_server.py"), door, "{port}")
     return Server(name=f"{door}, no-op", command=command, judges=False)
 
 

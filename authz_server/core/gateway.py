@@ -230,20 +230,21 @@ class Gateway:
         Returns:
             The api and its route, or why there is none.
         """
+        method, host, target, _, context = request
         name = ""
         try:
-            path = paths.path_of(request.path)
-            if request.context:
+            path = paths.path_of(target)
+            if context:
                 segments = paths.split(path)
                 api, rest = self._api(request, segments)
                 name = api.name
-                return api, api.named(request.context) if "authorizer" in request.context else api.route(rest, request.method)
-            asked = request.method, request.host, path
+                return api, api.named(context) if "authorizer" in context else api.route(rest, method)
+            asked = method, host, path
             match = self.seen.get(asked)
             if match is None:
-                api, rest = self.hosts.find(request.host, paths.split(path))
+                api, rest = self.hosts.find(host, paths.split(path))
                 name = api.name
-                match = api, api.route(rest, request.method)
+                match = api, api.route(rest, method)
                 self._see(asked, match)
         except Denied as denied:
             return Deny(reason=denied.reason, api=name)

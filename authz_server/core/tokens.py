@@ -206,7 +206,10 @@ def strict_json(document: bytes) -> Any:
 
     Source: RFC 8259 sections 4, 6 and 8; RFC 7519 section 4 (duplicate claim names).
     """
-    value = _STRICT.decode(document.decode())
+    text = document.decode().strip(_WHITESPACE)
+    value, end = _STRICT.raw_decode(text)
+    if end != len(text):
+        raise ValueError("more than one JSON value")
     if b"\\u" in document:  # an escape may hold half of a pair, which no UTF-8 header can carry
         json.dumps(value, ensure_ascii=False).encode()
     return value
@@ -230,4 +233,5 @@ def _float(text: str) -> float:
     return value
 
 
+_WHITESPACE: Final = " \t\n\r"
 _STRICT: Final = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)

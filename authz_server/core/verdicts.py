@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from authz_server.core.decisions import Proof, Reason
 
-DIGEST_SIZE: Final = 16
-OVERHEAD: Final = 420  # bytes that a verdict takes beside its answer, measured
+OVERHEAD: Final = 440  # bytes that a verdict takes beside its answer, measured
 LOGGED_OVERHEAD: Final = 200  # bytes that a claim for the log takes beside its text
 SLACK: Final = 1_000  # places of forgotten verdicts that are not worth tidying up
 MAX_SEEDS: Final = 100_000
@@ -79,7 +78,7 @@ class Verdicts:
             token: the identity source as sent.
 
         Returns:
-            The name, 16 bytes.
+            The name, 32 bytes.
         """
         seed = self._seeds.get(tag)
         if seed is None:
@@ -88,7 +87,7 @@ class Verdicts:
                 self._seeds[tag] = seed
         named = seed.copy()
         named.update(token.encode() if token.isascii() else token.encode("utf-8", "surrogatepass"))
-        name: bytes = named.digest()[:DIGEST_SIZE]
+        name: bytes = named.digest()
         return name
 
     def find(self, name: bytes, now: float) -> Verdict | None:

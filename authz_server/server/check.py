@@ -7,7 +7,8 @@ import re
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, NamedTuple, cast
+from dataclasses import dataclass
+from typing import Final, cast
 
 from authz_server.core.decisions import Allow, Deny, Reason
 from authz_server.core.gateway import Gateway, Match, Pending
@@ -29,7 +30,8 @@ _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}
 _UNREAD: Final = Request("", "", "")
 
 
-class Running(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Running:
     """A generation, and the verdicts that it has reached.
 
     Args:
