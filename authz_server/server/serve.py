@@ -7,7 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -44,6 +44,8 @@ _logger: Final = logging.getLogger(__name__)
 
 Transport = Literal["grpcio", "asyncio"]
 Happening = Event | Literal["rotate"]
+
+ENDS: Final[frozenset[Happening]] = frozenset({"drain", "stop"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,13 +243,22 @@ def _attach(supervisor: socket.socket, events: SimpleQueue[Happening], readiness
 
 
 def _until_end(events: SimpleQueue[Happening], generations: Generations, certificates: Certificates | None) -> Happening:
-    """Handle events in turn until one asks for the end."""
-    while (event := events.get()) in {"reload", "rotate"}:
+    """Handle events until one asks for the end; one load answers all that came before it, and the end waits for none that has not begun."""
+    while not (come := _come(events)) & ENDS:
         if certificates is not None:
             certificates.reload()
-        if event == "reload":
+        if "reload" in come:
             generations.reload()
-    return event
+    return "stop" if "stop" in come else "drain"
+
+
+def _come(events: SimpleQueue[Happening]) -> set[Happening]:
+    """Wait for an event, and take all that have come."""
+    come = {events.get()}
+    with suppress(Empty):
+        while True:
+            come.add(events.get_nowait())
+    return come
 
 
 def _pause(events: SimpleQueue[Happening], seconds: float) -> None:
