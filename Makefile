@@ -9,10 +9,11 @@ STUBS := authz_server/envoy/ext_authz.binpb
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 LOCKS := requirements.lock requirements-server.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock requirements-audit.lock
 SECONDS := 300
+FAULT_SECONDS := 5
 FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
-.PHONY: help demo test test-alerts test-load conformance lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server
+.PHONY: help demo test test-alerts test-load conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -45,6 +46,12 @@ test-load: .venv ## Ask servers twice what they can answer: they answer what the
 
 conformance: .venv build/go/installed ## Ask h2spec, grpcurl and grpc-health-probe about both doors (needs Go)
 	$(BIN)/python -m pytest -m conformance tests/conformance
+
+chaos: .venv ## Let one fault after the other loose on servers under load, and print what it cost (CHAOS_FLAGS=--document puts it into README.md)
+	$(BIN)/python -m pytest -m chaos -n 4 --fault-seconds $(FAULT_SECONDS) $(CHAOS_FLAGS) tests/chaos
+
+chaos-smoke: ## The same in a minute and a half, with short faults
+	$(MAKE) chaos FAULT_SECONDS=0.5
 
 fuzz: .venv-fuzz ## Fuzz each target in turn, SECONDS=300 for each; what breaks a promise is kept in build/fuzz
 	set -e; $(foreach target,$(FUZZ_TARGETS),.venv-fuzz/bin/python fuzz/run.py $(target) -max_total_time=$(SECONDS);)

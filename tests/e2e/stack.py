@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import grpc
 
-from authz_server.demo.process import Process, accepts, authz_server, free_port
+from authz_server.demo.process import START_SECONDS, Process, accepts, authz_server, free_port
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.testing import LocalCognito, UserPool
 
@@ -76,6 +76,7 @@ class Server:
         configuration: str = CONFIGURATION,
         environment: Mapping[str, str] | None = None,
         port: int | None = None,
+        seconds: float = START_SECONDS,
     ) -> Self:
         config = folder / "authz.yaml"
         config.write_text(configured(configuration, pool, cognito))
@@ -83,7 +84,7 @@ class Server:
         command = ["serve", "--config", str(config), "--listen", f"127.0.0.1:{port}", "--admin", str(admin), "--drain-seconds", "0"]
         process = authz_server(*command, *arguments, log=folder / "server.log", environment=environment)
         server = cls(process=process, config=config, port=port, admin=admin)
-        process.wait_until(lambda: server.get("/readyz")[0] == 200)
+        process.wait_until(lambda: server.get("/readyz")[0] == 200, seconds)
         return server
 
     def get(self, path: str) -> tuple[int, str]:

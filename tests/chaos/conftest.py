@@ -1,0 +1,65 @@
+"""Servers under load, faults, and one table of what came out."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.figure import Figure, table
+from tests.chaos.stage import Stage
+
+FOLDER = Path(__file__).parent
+README = FOLDER.parents[1] / "README.md"
+
+
+def pytest_addoption(parser):
+    """Let the Makefile say how long, and where the table goes."""
+    parser.addoption("--fault-seconds", type=float, default=1.0, help="for which each fault lasts, at least")
+    parser.addoption("--document", action="store_true", help="rewrite the table in README.md")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark every test that lets a fault loose; those of the oracle itself are quick."""
+    for item in items:
+        if {"stage", "record"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.chaos)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print the table."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
+    figures = [value for report in reports for name, value in report.user_properties if name == "figure"]
+    if not figures:
+        return
+    text = table(figures)
+    terminalreporter.write_line(f"\n{text}\n")
+    if config.getoption("--document"):
+        sys.path.append(str(FOLDER.parents[1] / "load_tests"))  # a folder of programs, no package
+        from document import replace_block  # noqa: PLC0415 - needs the line above
+
+        replace_block(README, "chaos", text)
+
+
+@pytest.fixture(params=["grpcio", "asyncio"])
+def transport(request) -> str:
+    """Every promise holds behind both doors."""
+    return request.param
+
+
+@pytest.fixture
+def record(request, record_property) -> Callable[[Figure], None]:
+    """Take a figure for the table."""
+    place = request.session.items.index(request.node)
+    variant = getattr(request.node, "callspec", None)
+    transport = variant.params.get("transport", "") if variant else ""
+    return lambda figure: record_property("figure", (place, transport, figure.fault, figure.cells()))
+
+
+@pytest.fixture
+def stage(request, tmp_path, transport, record) -> Iterator[Stage]:
+    """A user pool that is served, and whatever a test starts around it."""
+    seconds = request.config.getoption("--fault-seconds")
+    with ExitStack() as running:
+        yield Stage(folder=tmp_path, transport=transport, seconds=seconds, running=running, record=record)

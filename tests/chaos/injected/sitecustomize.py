@@ -1,0 +1,32 @@
+"""Faults inside a server process, as files in $CHAOS_FOLDER say: a clock that jumps, and a disk that is full.
+
+Python imports this module at its start when its folder is on PYTHONPATH.
+"""
+
+import errno
+import mmap
+import os
+import struct
+import time
+from pathlib import Path
+
+folder = Path(os.environ["CHAOS_FOLDER"])
+with (folder / "clock").open("rb") as file:
+    jump = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
+
+real_time, real_fsync = time.time, os.fsync
+
+
+def jumping_time() -> float:
+    """Tell the time of day, with the jump."""
+    return real_time() + float(struct.unpack("d", jump)[0])
+
+
+def fsync(descriptor: int) -> None:
+    """Sync, if the disk has room."""
+    if (folder / "full").exists():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    real_fsync(descriptor)
+
+
+time.time, os.fsync = jumping_time, fsync

@@ -1,0 +1,87 @@
+"""The oracle of chaos: who judges must be able to say no."""
+
+import pytest
+
+from tests.chaos.figure import HEAD, table
+from tests.chaos.oracle import DENIED, NO_ANSWER, Answer, Oracle, Question
+
+TOKEN = Question(kind="token", status=200, claims={"x-auth-sub": "ada"})
+GOOD, OTHER = Answer(200, {"x-auth-sub": "ada"}), Answer(200, {"x-auth-sub": "bob"})
+UNKNOWN, DOWN, NOTHING = Answer(401), Answer(503), Answer(NO_ANSWER)
+
+
+@pytest.fixture
+def oracle() -> Oracle:
+    """An oracle in good times."""
+    return Oracle()
+
+
+def verdict(oracle: Oracle, answer: Answer, question: Question = TOKEN, asked: int | None = None) -> bool:
+    """Whether an answer is right."""
+    before = len(oracle.wrong)
+    oracle.judge(question, oracle.moment() if asked is None else asked, answer)
+    return len(oracle.wrong) == before
+
+
+def test_in_good_times_one_answer_is_right(oracle):
+    """Every other status is wrong, and so is an allow with another user's claims."""
+    assert verdict(oracle, GOOD)
+    assert not any(verdict(oracle, answer) for answer in (OTHER, UNKNOWN, DOWN, NOTHING))
+
+
+def test_a_fault_demands_its_own_answers(oracle):
+    """While things change old, new and failed answers are right; from then on only the new ones, for the kinds of questions they are for."""
+    oracle.turn({"token": {503}}, failures={NO_ANSWER})
+    assert all(verdict(oracle, answer) for answer in (GOOD, DOWN, NOTHING))
+    assert not verdict(oracle, UNKNOWN)
+    oracle.insist()
+
+    assert verdict(oracle, DOWN)
+    assert not any(verdict(oracle, answer) for answer in (GOOD, UNKNOWN, NOTHING))
+    assert not verdict(oracle, DOWN, Question(kind="public", status=200))
+
+
+def test_an_answer_may_be_that_of_any_moment_it_was_under_way(oracle):
+    """A check that was asked before a change may be answered as before it, and no other may."""
+    asked = oracle.moment()
+    oracle.turn({"token": DENIED})
+    oracle.insist()
+
+    assert verdict(oracle, GOOD, asked=asked)
+    assert not verdict(oracle, GOOD)
+
+
+def test_claims_count_in_every_time(oracle):
+    """No fault permits an allow with claims of somebody else."""
+    oracle.turn({"token": {200, 503}})
+
+    assert not verdict(oracle, OTHER)
+
+
+def test_what_is_right_may_still_be_a_failure(oracle):
+    """Answers that the fault permits and better times do not are counted."""
+    oracle.turn({"token": {503}})
+    verdict(oracle, DOWN)
+    verdict(oracle, GOOD)
+
+    assert oracle.failed == {"token": 1}
+    assert not oracle.wrong
+
+
+def test_things_have_not_settled_while_a_kind_is_missing(oracle, monkeypatch):
+    """Each kind of question must have been answered as demanded, without a deviation for a while."""
+    monkeypatch.setattr("tests.chaos.oracle.QUIET_SECONDS", 0.0)
+    oracle.turn({"token": {503}})
+    verdict(oracle, DOWN)
+    assert oracle.settled({"token"})
+    assert not oracle.settled({"token", "public"})
+    verdict(oracle, GOOD)
+
+    assert not oracle.settled({"token"})
+
+
+def test_transports_share_a_line_of_the_table():
+    """Where their figures differ, both are told."""
+    figures = [(1, "asyncio", "keys down", ["200", "3"]), (0, "grpcio", "keys down", ["200", "4"]), (2, "asyncio", "week", ["9", "0"])]
+
+    assert table(figures) == f"{HEAD}\n| keys down | 200 | 4 / 3 |\n| week | 9 | 0 |"
