@@ -10,6 +10,7 @@ RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 LOCKS := requirements.lock requirements-server.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock requirements-audit.lock
 SECONDS := 300
 FAULT_SECONDS := 5
+MINUTES := 10
 FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
@@ -52,6 +53,12 @@ chaos: .venv ## Let one fault after the other loose on servers under load, and p
 
 chaos-smoke: ## The same in a minute and a half, with short faults
 	$(MAKE) chaos FAULT_SECONDS=0.5
+
+soak: .venv ## Ask half of what a server can take for MINUTES=10, with new keys, reloads and outages, and look at its memory
+	$(BIN)/python -m pytest -m soak -n 2 --minutes $(MINUTES) tests/chaos
+
+soak-smoke: ## The same in a minute
+	$(MAKE) soak MINUTES=0.8
 
 fuzz: .venv-fuzz ## Fuzz each target in turn, SECONDS=300 for each; what breaks a promise is kept in build/fuzz
 	set -e; $(foreach target,$(FUZZ_TARGETS),.venv-fuzz/bin/python fuzz/run.py $(target) -max_total_time=$(SECONDS);)

@@ -13,9 +13,10 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import mixture
 from hpack import Encoder
@@ -110,7 +111,7 @@ class Calls:
             self.took.append(round((now - self.open.pop(stream)) * 1e6))
 
 
-def run(port: int, path: str, requests: Sequence[Iterator[bytes]], streams: int) -> list[Calls]:
+def run(port: int, path: str, requests: Sequence[Iterator[Any]], streams: int, kind: Callable[..., Calls] = Calls) -> list[Calls]:
     """Make calls on some connections until all are answered.
 
     Args:
@@ -118,6 +119,7 @@ def run(port: int, path: str, requests: Sequence[Iterator[bytes]], streams: int)
         path: of the method.
         requests: gRPC messages for each connection.
         streams: calls at once on each.
+        kind: makes the calls of a connection, of these three.
 
     Raises:
         CallError: when a call failed.
@@ -128,7 +130,7 @@ def run(port: int, path: str, requests: Sequence[Iterator[bytes]], streams: int)
             for some in requests:
                 opened = socket.create_connection(("127.0.0.1", port), 30)
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                made.append(Calls(path, some, streams))
+                made.append(kind(path, some, streams))
                 ready.register(opened, selectors.EVENT_READ, made[-1])
                 opened.sendall(made[-1].send(time.perf_counter()))
             while not all(calls.done for calls in made):

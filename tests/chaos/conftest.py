@@ -17,20 +17,24 @@ README = FOLDER.parents[1] / "README.md"
 def pytest_addoption(parser):
     """Let the Makefile say how long, and where the table goes."""
     parser.addoption("--fault-seconds", type=float, default=1.0, help="for which each fault lasts, at least")
+    parser.addoption("--minutes", type=float, default=1.0, help="that a soak lasts")
     parser.addoption("--document", action="store_true", help="rewrite the table in README.md")
 
 
 def pytest_collection_modifyitems(items):
     """Mark every test that lets a fault loose; those of the oracle itself are quick."""
     for item in items:
-        if {"stage", "record"} & set(getattr(item, "fixturenames", ())):
+        if {"stage", "record"} & set(getattr(item, "fixturenames", ())) and not item.get_closest_marker("soak"):
             item.add_marker(pytest.mark.chaos)
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Print the table."""
+    """Print the table, and what a soak has found."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
-    figures = [value for report in reports for name, value in report.user_properties if name == "figure"]
+    told = [each for report in reports for each in report.user_properties]
+    for line in sorted(value for name, value in told if name == "soak"):
+        terminalreporter.write_line(line)
+    figures = [value for name, value in told if name == "figure"]
     if not figures:
         return
     text = table(figures)

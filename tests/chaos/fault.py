@@ -12,6 +12,7 @@ from tests.chaos.oracle import Oracle, Permitted, Question, Statuses
 
 WARM_UP_SECONDS = 0.5
 GROWTH_MIB = 16.0
+LEAST_HELD = 0.8  # of the rate, or the machine was too busy to tell anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Chaos:
             self._turn(oracle, load, fault, fault.begin, fault.permitted)
             if fault.end is not None:
                 self._turn(oracle, load, fault, fault.end, {})
-            held, after = load.held(), resident_mib(self.pid)
+            held, after = oracle.answered.total() / load.seconds(), resident_mib(self.pid)
         figure = Figure(
             fault=fault.name,
             held=held,
@@ -82,6 +83,7 @@ class Chaos:
         )
         self.record(figure)
         assert not oracle.wrong
+        assert held > LEAST_HELD * self.rate
         assert after - before < fault.growth
         assert oracle.answered.keys() == load.kinds
         return self

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from tests.chaos.oracle import Question
 from tests.e2e.stack import Server
 
 RATE = 200.0
-KEY_PAIRS = 2  # that a pool may have; made before the load, which making them would disturb
+KEY_PAIRS = 2  # made before the load, which making them would disturb
 
 
 def new_pool(pool_id: str) -> UserPool:
     """Make a user pool whose keys are at hand."""
-    keys = iter([new_rsa_key() for _ in range(2 * KEY_PAIRS)])
+    keys = chain([new_rsa_key() for _ in range(2 * KEY_PAIRS)], iter(new_rsa_key, None))
     return UserPool(pool_id, new_key=keys.__next__)
 
 

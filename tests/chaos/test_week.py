@@ -25,7 +25,6 @@ from authz_server.testing.signing_key import SigningKey, new_rsa_key
 from authz_server.transport.door import MAX_WAIT_SECONDS
 from tests.chaos.fault import GROWTH_MIB
 from tests.chaos.figure import Figure
-from tests.chaos.load import check_request
 from tests.chaos.memory import resident_mib
 from tests.chaos.oracle import Question
 from tests.chaos.skipping import SkippingLoop
@@ -159,8 +158,7 @@ class Week:
     def _token(self, kind: str, key: SigningKey, lives: float) -> Token:
         expires = START + self.clock.now + lives
         token = key.sign(self.pool.id_claims(self.user, exp=expires))
-        asks = check_request(Question(kind=kind, status=200, path="/pets", token=token))
-        return Token(kind, key.kid, expires, asks)
+        return Token(kind, key.kid, expires, Question(kind=kind, status=200, path="/pets", token=token).octets)
 
     def _configure(self) -> None:
         place = user_pools.UserPool(id=self.pool.id, issuer=self.pool.issuer, jwks="https://keys.test/jwks.json")
