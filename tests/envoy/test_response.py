@@ -47,7 +47,7 @@ def test_a_denial_is_api_gateways_answer(reason: Reason) -> None:
         ("content-type", "application/json"),
         ("x-amzn-requestid", REQUEST_ID),
         ("x-amzn-errortype", outcome.error),
-        *([("retry-after", "10")] if outcome.status == 503 else []),
+        *([("retry-after", str(outcome.retry_after))] if outcome.status == 503 else []),
     ]
     assert not response.HasField("dynamic_metadata")
 

@@ -7,6 +7,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -254,27 +255,29 @@ def test_a_directory_that_can_not_be_made_stops_nothing(place: Place, good: KeyS
     assert notes.next() == ("write", "failed")
 
 
-@pytest.fixture
-def full() -> Iterator[None]:
-    """Let no file grow beyond some octets, as on a disk that is full."""
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file of this process grow beyond some octets, as on a disk that is full; the file that pytest itself writes to is one."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_full_disk_leaves_the_old_record(
-    *, file: Path, make: Callable[[], StateDirectory], place: Place, good: KeySet, notes: Notes, request: pytest.FixtureRequest
+    file: Path, make: Callable[[], StateDirectory], place: Place, good: KeySet, notes: Notes
 ) -> None:
     """A record that can not be written whole is not put in place, and nothing half written is left."""
     before = file.read_bytes()
-    request.getfixturevalue("full")
-    state = make()
-    state.write(place, good, '"v2"')
+    with full_disk():
+        state = make()
+        state.write(place, good, '"v2"')
 
-    assert notes.next() == ("write", "failed")
+        assert notes.next() == ("write", "failed")
     assert list(file.parent.iterdir()) == [file]
     assert file.read_bytes() == before
 
