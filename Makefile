@@ -18,7 +18,7 @@ FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
-requirements-server.lock_holds := pyproject.toml --extra fast --constraint requirements.lock
+requirements-server.lock_holds := pyproject.toml --extra fast --extra redis --constraint requirements.lock
 requirements-build.lock_holds := --group build --constraint requirements.lock
 requirements-protos.lock_holds := --group protos --constraint requirements.lock
 requirements-fuzz.lock_holds := pyproject.toml --extra fast --group fuzz --constraint requirements.lock

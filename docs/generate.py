@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from authz_server.core.decisions import Reason
-from authz_server.observe.metrics import CertificateSample, Metrics
+from authz_server.observe.metrics import CertificateSample, Metrics, RevocationsSample
 from authz_server.observe.totals import SupervisorMetrics
 
 MADE = "<!-- Made by `make docs`; change the code instead. -->"
@@ -32,6 +32,7 @@ def metrics() -> str:
     measured.show_keys(tuple)
     measured.show_verdicts(tuple)
     measured.show_certificate(lambda: CertificateSample(expires=0, reloaded_at=0, good=True))
+    measured.show_revocations(lambda: RevocationsSample(0, 0, known=True))
     rows = []
     for family in (*measured.registry.collect(), *SupervisorMetrics(0).registry.collect()):
         name = f"{family.name}_total" if family.type == "counter" else family.name

@@ -21,13 +21,13 @@ from supply_chain.licences import Policy
 from supply_chain.locks import Pin, read
 
 
-def bill(wheel: Path, lock: Path, metadata: Mapping[Pin, Message], when: int, extras: tuple[str, ...] = ("fast",)) -> str:
+def bill(wheel: Path, lock: Path, metadata: Mapping[Pin, Message], when: int, extras: tuple[str, ...] = ("fast", "redis")) -> str:
     """Write the bill of materials.
 
     Args:
         wheel: of this package.
         lock: what it runs with.
-        metadata: of what is installed, this package included.
+        metadata: of what is installed, this package included; a part for another Python is not.
         when: Unix time that the bill bears.
         extras: of this package, whose dependencies the lock has.
 
@@ -39,7 +39,7 @@ def bill(wheel: Path, lock: Path, metadata: Mapping[Pin, Message], when: int, ex
     (own,) = [pin for pin in metadata if pin.name == "authz-server"]
     hashes = read(lock)
     policy = Policy.load()
-    parts = {pin.name: _component(pin, policy.licence(pin, metadata[pin]), hashes[pin]) for pin in hashes}
+    parts = {pin.name: _component(pin, policy.licence(pin, metadata.get(pin)), hashes[pin]) for pin in hashes}
     digest = sha256(wheel.read_bytes()).hexdigest()
     product = _component(own, policy.licence(own, metadata[own]), [])
     product.type = ComponentType.APPLICATION
@@ -48,7 +48,7 @@ def bill(wheel: Path, lock: Path, metadata: Mapping[Pin, Message], when: int, ex
     bom.metadata.component = product
     bom.metadata.timestamp = datetime.fromtimestamp(when, UTC)
     for pin, component, chosen in [(own, product, extras), *((pin, parts[pin.name], ()) for pin in hashes)]:
-        needed = [parts[name] for name in _needs(metadata[pin], chosen) if name in parts]
+        needed = [parts[name] for name in _needs(metadata.get(pin, Message()), chosen) if name in parts]
         bom.dependencies.add(Dependency(component.bom_ref, [Dependency(part.bom_ref) for part in needed]))
     return JsonV1Dot6(bom).output_as_string(indent=2) + "\n"
 
@@ -71,10 +71,10 @@ def _component(pin: Pin, licence: str | None, hashes: list[str]) -> Component:
 
 
 def _needs(metadata: Message, extras: tuple[str, ...]) -> list[str]:
-    """Name what a package needs here, with some of its extras."""
+    """Name what a package needs on some Python, with some of its extras."""
     wanted = map(Requirement, metadata.get_all("Requires-Dist", []))
     return [
         canonicalize_name(each.name)
         for each in wanted
-        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+        if "extra" not in str(each.marker) or any(each.marker.evaluate({"extra": extra}) for extra in ("", *extras))
     ]

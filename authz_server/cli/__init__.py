@@ -4,6 +4,7 @@ import click
 
 from authz_server import __version__
 from authz_server.cli.demo import demo
+from authz_server.cli.revoke import revoke
 from authz_server.cli.schema import schema
 from authz_server.cli.serve import serve
 from authz_server.cli.validate import validate
@@ -15,5 +16,5 @@ def main() -> None:
     """Answer Envoy's external authorization checks as API Gateway's Cognito authorizer would."""
 
 
-for command in (serve, validate, schema, demo):
+for command in (serve, validate, revoke, schema, demo):
     main.add_command(command)

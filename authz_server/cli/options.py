@@ -28,6 +28,22 @@ config = click.option(
     help="The configuration file (YAML).",
 )
 
+revocations = click.option(
+    "--revocations",
+    envvar="AUTHZ_REVOCATIONS",
+    show_envvar=True,
+    metavar="FILE|URL",
+    help="List of tokens that are refused although they are good: a file, or rediss://HOST:PORT/DB (also redis:// and unix://).",
+)
+
+revocations_password_file = click.option(
+    "--revocations-password-file",
+    type=click.Path(path_type=Path),
+    envvar="AUTHZ_REVOCATIONS_PASSWORD_FILE",
+    show_envvar=True,
+    help="File that holds the password for Redis; better than one in the URL, which others may see.",
+)
+
 
 def worker_count(_: click.Context, __: click.Parameter, value: str) -> int:
     """Read a number from 1, or count the CPUs that this container may use.

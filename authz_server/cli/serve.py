@@ -1,5 +1,6 @@
 """`authz-server serve`: answer checks."""
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from authz_server.transport.door import ListenError
 from authz_server.transport.sockets import SocketAccess
 
 if TYPE_CHECKING:
+    from authz_server.server.revoked import Place
     from authz_server.server.serve import Settings, Transport
 
 END_SECONDS: Final = 5.0  # beyond drain and grace, for the rest of a worker's end
@@ -162,6 +164,16 @@ LogFormat = Literal["auto", "json", "text", "off"]
     show_envvar=True,
     help="Directory for the last good keys, so that a start during an outage has some. Workers and replicas may share it. Off unless given.",
 )
+@options.revocations
+@options.revocations_password_file
+@click.option(
+    "--revocations-max-age",
+    type=click.FloatRange(1),
+    envvar="AUTHZ_REVOCATIONS_MAX_AGE",
+    show_envvar=True,
+    metavar="SECONDS",
+    help="Without Redis for so long, good tokens are answered 503. Unless given, the last known list is used for as long as it takes.",
+)
 @click.option(
     "--drain-seconds",
     type=click.FloatRange(0, 300),
@@ -199,6 +211,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     decision_log: LogFormat,
     cache_mib: int,
     state_dir: Path | None,
+    revocations: str | None,
+    revocations_password_file: Path | None,
+    revocations_max_age: float | None,
     drain_seconds: float,
     grace_seconds: float,
 ) -> None:
@@ -226,6 +241,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         drain_seconds=drain_seconds,
         grace_seconds=grace_seconds,
         state_dir=state_dir,
+        revocations=_place(revocations, revocations_password_file, revocations_max_age),
     )
     _serve(settings, _line(decision_log))
 
@@ -244,15 +260,32 @@ def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None, nam
     return None
 
 
+def _place(where: str | None, password_file: Path | None, max_age: float | None) -> "Place | None":
+    """Take flags that only make sense together."""
+    from authz_server.server.revoked import Place  # noqa: PLC0415 - brings parts that a supervisor does not need
+
+    if where is None:
+        if password_file is not None or max_age is not None:
+            raise click.UsageError("--revocations-password-file and --revocations-max-age need --revocations")
+        return None
+    if not where.strip():
+        raise click.UsageError("--revocations is empty: name a file or the URL of Redis, or leave it out")
+    place = Place(where=where, password_file=password_file, max_age=math.inf if max_age is None else max_age)
+    if not place.is_shared and (password_file is not None or max_age is not None):
+        raise click.UsageError("--revocations-password-file and --revocations-max-age are for a list in Redis")
+    return place
+
+
 def _serve(settings: "Settings", line: Line | None) -> None:
     """Answer checks in this process."""
     from authz_server.config import ConfigurationError  # noqa: PLC0415 - as above
+    from authz_server.revocations.source import RevocationsError  # noqa: PLC0415 - as above
     from authz_server.server.serve import serve as run  # noqa: PLC0415 - as above
     from authz_server.transport.tls import TlsError  # noqa: PLC0415 - as above
 
     try:
         run(settings, sys.stdout, line)
-    except (ConfigurationError, ListenError, TlsError) as error:
+    except (ConfigurationError, ListenError, RevocationsError, TlsError) as error:
         options.fail(error)
 
 

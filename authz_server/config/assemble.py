@@ -7,6 +7,7 @@ from authz_server.config.parts import ApiPart, AuthorizerPart, MethodPart, Part,
 from authz_server.core.authorizers import CognitoUserPools, Expression, Keys
 from authz_server.core.gateway import Api, Gateway, Route, protected
 from authz_server.core.hosts import Hosts
+from authz_server.core.revocations import Revocations
 from authz_server.core.routes import Routes
 from authz_server.core.user_pools import UserPool
 
@@ -16,10 +17,12 @@ class Assembly:
 
     Args:
         keys: gives the keys of a user pool, asked once for each.
+        revocations: tokens that are refused, or None.
     """
 
-    def __init__(self, keys: Callable[[UserPool], Keys]) -> None:
+    def __init__(self, keys: Callable[[UserPool], Keys], revocations: Revocations | None = None) -> None:
         self._give = keys
+        self._revocations = revocations
         self._keys: dict[UserPool, Keys] = {}
         self._authorizers: dict[AuthorizerPart, CognitoUserPools] = {}
         self._expressions: dict[str, Expression] = {}
@@ -85,6 +88,7 @@ class Assembly:
                 expression=self._expression(part.expression),
                 app_clients=part.app_clients,
                 result_ttl=part.result_ttl,
+                revocations=self._revocations,
             )
         return self._authorizers[part]
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from authz_server.core import tokens
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core.decisions import Denied, Proof, Reason
+from authz_server.core.revocations import Revocations, issued_at, marks
 from authz_server.core.tokens import Key
 
 
@@ -48,16 +49,47 @@ class KeyProof(NamedTuple):
         return self.keys.holds(self.key)
 
 
+class TokenProof:
+    """A key that verified a token, and a list of revocations that does not name the token.
+
+    Args:
+        key: as above.
+        revocations: the list.
+        version: of the list, from before it was looked at.
+        claims: of the token.
+    """
+
+    __slots__ = ("_issued", "_key", "_marks", "_revocations", "_version")
+
+    def __init__(self, key: KeyProof, revocations: Revocations, version: int, claims: Mapping[str, Any]) -> None:
+        self._key = key
+        self._revocations = revocations
+        self._version = version
+        self._marks = marks(claims)
+        self._issued = issued_at(claims)
+
+    def stands(self) -> bool:
+        """Whether the key is still the pool's, and the list still does not name the token."""
+        return self._key.stands() and (self._version == self._revocations.version or self._look_again())
+
+    def _look_again(self) -> bool:
+        version = self._revocations.version
+        if self._revocations.may_refuse(self._marks, self._issued):
+            return False
+        self._version = version
+        return True
+
+
 class Verified(NamedTuple):
     """The claims of a token that met every rule.
 
     Args:
         claims: as signed.
-        proof: the key that verified them.
+        proof: what they rest on.
     """
 
     claims: Mapping[str, Any]
-    proof: KeyProof
+    proof: Proof
 
 
 class KeysPending(Exception):  # noqa: N818 - waiting is an answer, not an error
@@ -91,6 +123,7 @@ class CognitoUserPools:
         expression: what the whole `aud` must match, or None.
         app_clients: the app clients whose tokens are accepted, or None for all.
         result_ttl: seconds for which a decision may be repeated; 0 for never.
+        revocations: tokens that are refused all the same, or None; API Gateway has no such list.
 
     Source: API Gateway guide, "Integrate a REST API with an Amazon Cognito user pool".
     """
@@ -101,6 +134,7 @@ class CognitoUserPools:
     expression: Expression | None = None
     app_clients: frozenset[str] | None = None
     result_ttl: int = 0
+    revocations: Revocations | None = None
 
     def authorize(self, header: str | None, scopes: frozenset[str], now: float) -> Verified:
         """Require a token that the route takes.
@@ -111,7 +145,7 @@ class CognitoUserPools:
             now: seconds since 1970.
 
         Returns:
-            The verified claims, and the key that verified them.
+            The verified claims, and what they rest on.
 
         Raises:
             Denied: for the first rule that fails; nothing about an unverified token is told.
@@ -124,9 +158,15 @@ class CognitoUserPools:
             tokens.verify(token, proof.key)
             tokens.check_times(token.claims, now)
             self._check_claims(token.claims, scopes)
+            if self.revocations is None:
+                return Verified(token.claims, proof)
+            version = self.revocations.version
+            if self.revocations.known:
+                check_revocations(token.claims, self.revocations, now)
+                return Verified(token.claims, TokenProof(proof, self.revocations, version, token.claims))
         except Denied as denied:
             raise Denied(denied.reason, proof) from None
-        return Verified(token.claims, proof)
+        raise Denied(Reason.REVOCATIONS_UNKNOWN)  # without a proof: it may be known at any moment
 
     def _check_claims(self, claims: Mapping[str, Any], scopes: frozenset[str]) -> None:
         check_token_use(claims, "access" if scopes else "id")
@@ -182,3 +222,9 @@ def check_scopes(claims: Mapping[str, Any], scopes: frozenset[str]) -> None:
     granted = claims.get("scope")
     if not isinstance(granted, str) or scopes.isdisjoint(granted.split(" ")):
         raise Denied(Reason.SCOPE_UNMET)
+
+
+def check_revocations(claims: Mapping[str, Any], revocations: Revocations, now: float) -> None:
+    """Require that the list names neither the token nor what it belongs to; API Gateway has no such list."""
+    if revocations.refuse(claims, now):
+        raise Denied(Reason.TOKEN_REVOKED)

@@ -99,6 +99,7 @@ class Reason(Enum):
     AUDIENCE_REFUSED = _unauthorized("The token's `aud` does not match the authorizer's identity_validation_expression.")
     APP_CLIENT_REFUSED = _unauthorized("The token was issued to an app client that is not in the authorizer's app_clients.")
     SCOPE_UNMET = _unauthorized("The access token has none of the route's authorization_scopes.")
+    TOKEN_REVOKED = _unauthorized("The list of revocations names the token, its sign-in, user, app client or user pool.")
     CLAIM_HEADERS_TOO_LARGE = Outcome(
         status=403,
         response=ResponseType.ACCESS_DENIED,
@@ -112,6 +113,14 @@ class Reason(Enum):
         error="ServiceUnavailableException",
         message="Service Unavailable",
         explain="The user pool's keys could not be fetched, so nothing can be said about the token.",
+        retry_after=10,
+    )
+    REVOCATIONS_UNKNOWN = Outcome(
+        status=503,
+        response=ResponseType.AUTHORIZER_FAILURE,
+        error="ServiceUnavailableException",
+        message="Service Unavailable",
+        explain="The token is good, but the list of revocations was not read yet, or is older than --revocations-max-age.",
         retry_after=10,
     )
     OVERLOADED = Outcome(

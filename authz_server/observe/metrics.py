@@ -136,6 +136,34 @@ class _Certificate(Collector):
             yield GaugeMetricFamily(f"authz_tls_{name}", f"With --tls-cert: {documentation}", value)
 
 
+class RevocationsSample(NamedTuple):
+    """The list of revocations at the moment of a scrape.
+
+    Args:
+        entries: how many.
+        age: seconds since it was known to be whole; infinity when it never was.
+        known: whether tokens are judged by it.
+    """
+
+    entries: int
+    age: float
+    known: bool
+
+
+class _Revocations(Collector):
+    def __init__(self, sample: Callable[[], RevocationsSample]) -> None:
+        self._sample = sample
+
+    def collect(self) -> Iterator[Metric]:
+        sample = self._sample()
+        for name, documentation, value in (
+            ("", "Entries of the list.", sample.entries),
+            ("_age_seconds", "Seconds since the list was known to be whole.", sample.age),
+            ("_known", "1, or 0 while good tokens are answered 503 because the list is not known.", sample.known),
+        ):
+            yield GaugeMetricFamily(f"authz_revocations{name}", f"With --revocations: {documentation}", value)
+
+
 class _Tally:
     """What one thread has counted; plain numbers, since a check should not pay for locks."""
 
@@ -193,6 +221,12 @@ class Metrics:
             "With --state-dir: key sets read and written, by outcome.",
             ["user_pool", "operation", "outcome"],
             registry=self.registry,
+        )
+        self._revocations_read = Counter(
+            "authz_revocations_reads", "With --revocations: looks at the list, by outcome.", ["outcome"], registry=self.registry
+        )
+        self._revocations_skipped = Counter(
+            "authz_revocations_skipped", "With --revocations: entries that could not be read and refuse nothing.", registry=self.registry
         )
         self._generation = Gauge("authz_configuration_generation", "Configurations loaded since the start.", registry=self.registry)
         self._reload_good = Gauge("authz_configuration_last_reload_successful", "1 or 0.", registry=self.registry)
@@ -288,6 +322,18 @@ class Metrics:
     def show_certificate(self, sample: Callable[[], CertificateSample]) -> None:
         """Read the state of the server's certificate at each scrape."""
         self.registry.register(_Certificate(sample))
+
+    def show_revocations(self, sample: Callable[[], RevocationsSample]) -> None:
+        """Read the state of the list of revocations at each scrape."""
+        self.registry.register(_Revocations(sample))
+
+    def revocations_read(self, outcome: str) -> None:
+        """Count a look at the list of revocations, by how it ended."""
+        self._revocations_read.labels(outcome).inc()
+
+    def revocation_skipped(self) -> None:
+        """Count an entry that could not be read."""
+        self._revocations_skipped.inc()
 
     def text(self) -> bytes:
         """Write every metric in Prometheus' text format."""

@@ -10,6 +10,7 @@ from authz_server.config.assemble import Assembly
 from authz_server.config.parts import Part
 from authz_server.config.problems import ConfigurationError
 from authz_server.core.gateway import Gateway
+from authz_server.core.revocations import Revocations
 from authz_server.keys.store import KeyStore
 
 FIRST_KEYS_SECONDS: Final = 2.0
@@ -24,6 +25,7 @@ class Generations:
         path: the configuration file, for the log.
         parts: loads it.
         store: holds the keys that its user pools need.
+        revocations: tokens that it refuses, or None.
         swap: told the new generation's number and gateway.
         outcome: told the running generation's number and whether the last load was good.
     """
@@ -34,12 +36,14 @@ class Generations:
         parts: Callable[[], Iterable[Part]],
         *,
         store: KeyStore,
+        revocations: Revocations | None = None,
         swap: Callable[[Gateway], None],
         outcome: Callable[[int, bool], None],
     ) -> None:
         self._path = path
         self._parts = parts
         self._store = store
+        self._revocations = revocations
         self._swap = swap
         self._outcome = outcome
         self.number = 0
@@ -50,7 +54,7 @@ class Generations:
         Raises:
             ConfigurationError: with every mistake; nothing has changed.
         """
-        assembly = Assembly(self._store.keys).add(self._parts())
+        assembly = Assembly(self._store.keys, self._revocations).add(self._parts())
         if self.number:
             self._await_keys()
         self._swap(assembly.gateway())

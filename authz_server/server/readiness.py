@@ -3,19 +3,22 @@
 import threading
 from collections.abc import Callable
 
+from authz_server.core.revocations import Revocations
 from authz_server.keys.store import KeyStore
 
 
 class Readiness:
-    """Follow the keys: not ready before each user pool was tried once, nor while no pool has keys.
+    """Follow the keys: not ready before each user pool was tried once, nor while no pool has keys or the revocations are not known.
 
     Args:
         store: the keys.
         tell: told when readiness changes.
+        revocations: tokens that are refused, or None.
     """
 
-    def __init__(self, store: KeyStore, tell: Callable[[bool], None]) -> None:
+    def __init__(self, store: KeyStore, tell: Callable[[bool], None], revocations: Revocations | None = None) -> None:
         self._store = store
+        self._revocations = revocations
         self._tell = tell
         self._lock = threading.Lock()  # keys come in one thread and the end in another: whoever looks last must tell last
         self._started = False
@@ -26,7 +29,8 @@ class Readiness:
         """Look again; a pool that a reload adds does not take back what was ready."""
         with self._lock:
             self._started = self._started or self._store.attempted()
-            self._set(ready=self._started and self._store.answerable() and not self._draining)
+            known = self._revocations is None or self._revocations.known
+            self._set(ready=self._started and self._store.answerable() and known and not self._draining)
 
     def drain(self) -> None:
         """Be not ready from now on."""

@@ -15,6 +15,7 @@ from typing import Final, Literal, TextIO
 from uuid import uuid4
 
 from authz_server import __version__
+from authz_server.core.revocations import Revocations
 from authz_server.core.user_pools import UserPool
 from authz_server.core.verdicts import Verdicts
 from authz_server.keys.fetch import Fetcher
@@ -23,7 +24,7 @@ from authz_server.keys.refresher import KeyRefresher
 from authz_server.keys.state_directory import StateDirectory
 from authz_server.keys.store import KeyStore
 from authz_server.observe.decision_log import DecisionLog, Line
-from authz_server.observe.metrics import Metrics, VerdictsSample
+from authz_server.observe.metrics import Metrics, RevocationsSample, VerdictsSample
 from authz_server.server.admin import Admin
 from authz_server.server.certificates import Certificates
 from authz_server.server.check import Check
@@ -33,6 +34,8 @@ from authz_server.server.key_observer import KeyObserver, samples
 from authz_server.server.link import NOT_READY, READY, attach
 from authz_server.server.loader import parts
 from authz_server.server.readiness import Readiness
+from authz_server.server.revocation_observer import RevocationObserver
+from authz_server.server.revoked import Place, following
 from authz_server.server.signals import Event, on_signals
 from authz_server.server.watch import FileWatch
 from authz_server.transport.door import Door, ListenError
@@ -66,6 +69,7 @@ class Settings:
         drain_seconds: between "not serving" and the end of new calls, for proxies to notice.
         grace_seconds: for calls in flight to finish.
         state_dir: where key sets are kept for the next start, or None.
+        revocations: where the list of refused tokens is, or None.
         supervisor: the link to it, when this server is one of several workers.
     """
 
@@ -82,6 +86,7 @@ class Settings:
     drain_seconds: float
     grace_seconds: float
     state_dir: Path | None = None
+    revocations: Place | None = None
     supervisor: socket.socket | None = None
 
 
@@ -97,6 +102,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         ConfigurationError: when the first configuration is bad.
         ListenError: when an address is taken.
         TlsError: when the first certificate, its key or the client CA is bad.
+        RevocationsError: when the file of revocations is bad, or Redis can not be asked.
     """
     events: SimpleQueue[Happening] = SimpleQueue()
     with ExitStack() as stack:
@@ -105,18 +111,21 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         observer = KeyObserver(metrics)
         store = _store(settings, metrics, observer, stack)
         check = _check(settings, metrics, _log(stream, line, metrics, stack))
+        revoked = RevocationObserver(metrics)
+        revocations = _revocations(settings.revocations, metrics, revoked, stack)
         generations = Generations(
             settings.config,
             lambda: parts(settings.config, os.environ),
             store=store,
+            revocations=revocations,
             swap=check.swap,
             outcome=lambda number, good: _loaded(number, metrics, observer, good=good),
         )
         generations.load()
         with _threads_of_door(settings):
             door = _door(settings, check, _guard(settings, certificates))
-        readiness = Readiness(store, lambda ready: _tell(door, ready=ready))
-        observer.changed = readiness.update
+        readiness = Readiness(store, lambda ready: _tell(door, ready=ready), revocations)
+        observer.changed = revoked.changed = readiness.update
         readiness.update()
         if settings.admin is not None:
             stack.callback(_admin(settings.admin, readiness, metrics).close)
@@ -151,6 +160,15 @@ def _store(settings: Settings, metrics: Metrics, observer: KeyObserver, stack: E
     store = KeyStore(time.monotonic, refresher, kept)
     metrics.show_keys(lambda: samples(store.all(), time.monotonic()))
     return store
+
+
+def _revocations(place: Place | None, metrics: Metrics, observer: RevocationObserver, stack: ExitStack) -> Revocations | None:
+    if place is None:
+        return None
+    revocations = Revocations(known=False)
+    source = stack.enter_context(following(place, revocations, observer))
+    metrics.show_revocations(lambda: RevocationsSample(len(revocations), source.age(), known=revocations.known))
+    return revocations
 
 
 def _log(stream: TextIO, line: Line | None, metrics: Metrics, stack: ExitStack) -> DecisionLog | None:

@@ -70,7 +70,7 @@ def test_answers_tell_the_caller_nothing_more(reason: Reason) -> None:
 @every_reason
 def test_only_503_asks_to_retry(reason: Reason) -> None:
     """`Retry-After` belongs to 503, with a whole number of seconds, and to nothing else; overload passes sooner than an outage of keys."""
-    retried = {Reason.KEYS_UNAVAILABLE: 10, Reason.OVERLOADED: 1}
+    retried = {Reason.KEYS_UNAVAILABLE: 10, Reason.REVOCATIONS_UNKNOWN: 10, Reason.OVERLOADED: 1}
 
     assert (reason.value.retry_after is not None) == (reason.value.status == 503)
     assert reason.value.retry_after == retried.get(reason)

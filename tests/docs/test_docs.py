@@ -1,6 +1,7 @@
 """What the documents say is true."""
 
 import importlib.util
+import math
 import re
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from click.testing import CliRunner
 import authz_server
 from authz_server.cli import main
 from authz_server.config import json_schema, load
+from authz_server.revocations.file import read
+from authz_server.revocations.shared import KEY, MAX_STREAM, STREAM
+from authz_server.revocations.text import parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/**/*.md"), *ROOT.glob("load_tests/*.md")])
@@ -53,6 +57,19 @@ def test_a_configuration_in_the_documents_loads(page, number, tmp_path):
     file.write_text(text)
 
     assert load(file, {}).configuration.version == 1
+
+
+def test_the_list_in_the_page_on_revocation_is_one(tmp_path):
+    """The example of a file can be read, and what Redis is told is what it would be told by the command."""
+    (listed,) = blocks("docs/revocation.md", "revocations")
+    (tmp_path / "revoked").write_text(listed)
+    first = read(tmp_path / "revoked")[0]
+    (commands,) = blocks("docs/revocation.md", "redis")
+    member, event = re.findall('"(.*)"', commands)
+
+    assert (parse(event), parse(member)) == (first, first._replace(until=math.inf))
+    assert f" {KEY} GT {first.until:.0f} " in commands
+    assert f" {STREAM} MAXLEN {MAX_STREAM} " in commands
 
 
 def test_the_python_of_the_testing_page_runs(capsys):

@@ -8,6 +8,7 @@ import pytest
 from authz_server.core.authorizers import CognitoUserPools, KeysPending
 from authz_server.core.gateway import Api, Claims, Gateway, protected
 from authz_server.core.hosts import Hosts
+from authz_server.core.revocations import Revocation, Revocations
 from authz_server.core.routes import Routes
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.observe.metrics import Metrics
@@ -25,9 +26,11 @@ def pool():
     return UserPool("eu-west-1_Check0001")
 
 
-def gateway(keys, issuer, result_ttl=0):
+def gateway(keys, issuer, result_ttl=0, revocations=None):
     """Build a gateway with one route."""
-    authorizer = CognitoUserPools(name="users", identity_source="authorization", pools={issuer: keys}, result_ttl=result_ttl)
+    authorizer = CognitoUserPools(
+        name="users", identity_source="authorization", pools={issuer: keys}, result_ttl=result_ttl, revocations=revocations
+    )
     routes = Routes()
     routes.add("/pets", {"GET": protected("GET /pets", "shop", authorizer, frozenset())})
     api = Api(name="shop", base_path=(), routes=routes, authorizers={}, claims=Claims(), identity_headers=())
@@ -278,6 +281,54 @@ def test_a_decision_is_made_anew_when_it_no_longer_holds(pool, repeating, change
 
     assert answered(repeating.check(data))[0] == status
     assert repeating.keys.found == 2
+
+
+@pytest.fixture
+def revocable(pool):
+    """A check that repeats decisions and follows a list of revocations."""
+    keys, revocations = Counting(StaticKeys(pool)), Revocations()
+    harness = Harness(gateway(keys, pool.issuer, result_ttl=300, revocations=revocations))
+    harness.keys, harness.revocations = keys, revocations
+    return harness
+
+
+def test_a_remembered_allow_ends_with_a_revocation_of_the_token(pool, revocable):
+    """At the very next check, while those of others are repeated; the denial is remembered in turn, for ten seconds."""
+    mine, other = (ask(pool.id_token(exp=1_800_003_600, jti=jti)) for jti in ("mine", "other"))
+    assert [answered(revocable.check(data))[0] for data in (mine, other)] == [0, 0]
+    revocable.revocations.add([Revocation("jti", "mine")])
+
+    assert [answered(revocable.check(data))[0] for data in (mine, other, mine)] == [401, 0, 401]
+    assert revocable.keys.found == 3
+    assert revocable.counted(api="shop", route="GET /pets", decision="deny", reason="token_revoked") == 2
+    revocable.revocations.replace([])
+    revocable.now += 10
+    assert answered(revocable.check(mine))[0] == 0
+
+
+def test_a_list_that_is_not_known_is_nothing_to_remember(pool, revocable):
+    """A remembered allow is not repeated, and the 503 ends with the outage."""
+    data = ask(pool.id_token(exp=1_800_003_600))
+    revocable.check(data)
+    revocable.revocations.forget()
+    assert answered(revocable.check(data))[0] == 503
+    revocable.revocations.replace([])
+
+    assert answered(revocable.check(data))[0] == 0
+
+
+def test_a_revocation_in_the_middle_of_a_decision_is_not_lost(pool, revocable):
+    """What was decided by the old list and is kept after the new one came is looked at again."""
+    data = ask(pool.id_token(exp=1_800_003_600, jti="mine"))
+    find = revocable.metrics.check
+
+    def late(*arguments):
+        revocable.revocations.add([Revocation("jti", "mine")])
+        find(*arguments)
+
+    revocable.metrics.check = late  # after the decision, before it is kept
+    assert answered(revocable.check(data))[0] == 0
+    assert answered(revocable.check(data))[0] == 401
 
 
 def test_a_decision_is_not_repeated_beyond_the_authorizers_ttl(pool, repeating):

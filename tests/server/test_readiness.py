@@ -2,6 +2,7 @@
 
 import threading
 
+from authz_server.core.revocations import Revocations
 from authz_server.server.readiness import Readiness
 
 
@@ -36,6 +37,18 @@ def test_readiness_follows_the_keys():
         assert readiness.ready == ready
 
     assert told == [True, False, True]
+
+
+def test_readiness_follows_the_list_of_revocations():
+    """Nothing is said about tokens while it is not known, so others should be asked."""
+    keys, told, revocations = Keys(), [], Revocations(known=False)
+    keys.has_attempted = keys.has_keys = True
+    readiness = Readiness(keys, told.append, revocations)
+    for change in (lambda: None, lambda: revocations.replace([]), revocations.forget):
+        change()
+        readiness.update()
+
+    assert told == [True, False]
 
 
 def test_nothing_is_ready_again_once_it_drains():

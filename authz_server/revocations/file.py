@@ -1,0 +1,156 @@
+"""A file of revocations: one in each line, and comments after `#`."""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from authz_server.core.revocations import Revocation, Revocations
+from authz_server.revocations.source import MAX_ENTRIES, Observer, RevocationsError
+from authz_server.revocations.text import parse, write
+
+MAX_SIZE: Final = 32 * 1_048_576
+_TOLD: Final = 10  # mistakes; nobody reads more
+
+
+class FileList:
+    """The list of a file; whoever watches the file says when to read it again.
+
+    Args:
+        path: of the file.
+        revocations: kept up to date.
+        observer: told how it goes.
+        clock: monotonic seconds.
+
+    Raises:
+        RevocationsError: when the file can not be read, or has mistakes.
+    """
+
+    def __init__(self, path: Path, revocations: Revocations, observer: Observer, clock: Callable[[], float]) -> None:
+        self._path = path
+        self._revocations = revocations
+        self._observer = observer
+        self._clock = clock
+        self._bad_since: float | None = None
+        self._load()
+
+    def reload(self) -> None:
+        """Read the file again; what is known stays when it is bad."""
+        try:
+            self._load()
+        except RevocationsError as error:
+            self._bad_since = self._clock() if self._bad_since is None else self._bad_since
+            self._observer.ended("failed", f"{error}\n{self._path} is bad; what was refused before stays refused")
+
+    def age(self) -> float:
+        """Seconds for which the file has been bad; 0 while it is good."""
+        return 0.0 if self._bad_since is None else self._clock() - self._bad_since
+
+    def _load(self) -> None:
+        self._revocations.replace(read(self._path))
+        self._bad_since = None
+        self._observer.ended("ok", "")
+
+
+def read(path: Path) -> list[Revocation]:
+    """Read a file of revocations.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        All of them, also those whose time is over.
+
+    Raises:
+        RevocationsError: with each mistake: a list that is half right would let tokens pass that somebody wants refused.
+    """
+    try:
+        with path.open("rb") as file:
+            octets = file.read(MAX_SIZE + 1)
+    except OSError as error:
+        raise RevocationsError(f"{path}: cannot be read ({error.strerror}); a file without lines refuses nothing") from error
+    if len(octets) > MAX_SIZE:
+        raise RevocationsError(f"{path}: longer than {MAX_SIZE} bytes; take out what is over, or use Redis")
+    found: list[Revocation] = []
+    mistakes: list[str] = []
+    for number, line in enumerate(octets.decode("utf-8", "replace").split("\n"), 1):
+        text = _entry(line)
+        if text and len(mistakes) < _TOLD:
+            try:
+                found.append(parse(text))
+            except ValueError as error:
+                mistakes.append(f"{path}:{number}: {error}")
+    if len(found) > MAX_ENTRIES:
+        mistakes.append(f"{path}: more than {MAX_ENTRIES} entries; take out what is over")
+    if mistakes:
+        raise RevocationsError("\n".join(mistakes))
+    return found
+
+
+def add(path: Path, revocation: Revocation, now: float) -> None:
+    """Add a revocation to a file, which is made if it is not there; entries whose time is over go.
+
+    Args:
+        path: of the file.
+        revocation: what is refused from now on.
+        now: seconds since 1970.
+
+    Raises:
+        RevocationsError: when the file has mistakes or can not be written; it is as it was.
+    """
+    _change(path, now, lambda entry: entry != revocation, [write(revocation)])
+
+
+def remove(path: Path, revocation: Revocation, now: float) -> None:
+    """Take every entry with the kind and value of a revocation out of a file; see `add`."""
+    _change(path, now, lambda entry: (entry.kind, entry.value) != (revocation.kind, revocation.value), [])
+
+
+def _change(path: Path, now: float, stays: Callable[[Revocation], bool], more: list[str]) -> None:
+    try:
+        with _locked(path.parent):
+            if path.exists():
+                read(path)  # nobody can say what a line with a mistake means
+                lines = path.read_text(encoding="utf-8").splitlines()
+            else:
+                lines = []
+            kept = [line for line in lines if not (text := _entry(line)) or ((entry := parse(text)).until > now and stays(entry))]
+            _replace(path, "".join(f"{line}\n" for line in [*kept, *more]))
+    except OSError as error:
+        raise RevocationsError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _entry(line: str) -> str:
+    return line.partition("#")[0].strip()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Let nobody else change files here meanwhile who also asks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a file in place whole: a reader sees the old one or the new one."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o644
+    target = path.resolve()  # a link stays one
+    descriptor, temporary = tempfile.mkstemp(prefix=".revocations-", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+            os.fchmod(descriptor, mode)
+            opened.write(text)
+            opened.flush()
+            os.fsync(descriptor)
+        Path(temporary).replace(target)
+    except OSError:
+        with suppress(OSError):
+            Path(temporary).unlink()
+        raise

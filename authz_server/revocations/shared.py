@@ -1,0 +1,225 @@
+"""A list of revocations in Redis or Valkey: a sorted set of all that is refused, and a stream that tells of what is new."""
+
+import itertools
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import redis
+
+from authz_server.core.revocations import Revocation, Revocations
+from authz_server.revocations.source import MAX_ENTRIES, Observer, RevocationsError
+from authz_server.revocations.text import parse, write
+
+KEY: Final = "authz:revocations"  # a sorted set: entries without `until`, which is their score
+STREAM: Final = "authz:revocations:new"  # a stream: `entry`, or nothing to have all of it read again
+MAX_STREAM: Final = 10_000
+RESYNC_SECONDS: Final = 60.0  # after which all of the set is read again, whatever the stream told
+BLOCK_SECONDS: Final = 1.0
+TIMEOUT_SECONDS: Final = 3.0
+MAX_PAUSE_SECONDS: Final = 5.0
+SCHEMES: Final = ("redis", "rediss", "unix")
+
+_PAGE: Final = 5_000
+
+
+class Server(NamedTuple):
+    """A server of Redis or Valkey.
+
+    Args:
+        client: speaks to it.
+        name: for logs; it holds no password.
+    """
+
+    client: "redis.Redis"
+    name: str
+
+
+class SharedList:
+    """Follow the list in a thread of its own, and keep what is known while Redis is away.
+
+    Args:
+        server: holds the list.
+        revocations: kept up to date.
+        observer: told how it goes.
+        max_age: seconds after the last good contact from which nothing is said about tokens; infinity for never.
+        now: seconds since 1970.
+        clock: monotonic seconds.
+        spread: random number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        revocations: Revocations,
+        observer: Observer,
+        *,
+        max_age: float,
+        now: Callable[[], float],
+        clock: Callable[[], float],
+        spread: Callable[[], float],
+    ) -> None:
+        self._client: Any = server.client
+        self._name = server.name
+        self._revocations = revocations
+        self._observer = observer
+        self._max_age = max_age
+        self._now = now
+        self._clock = clock
+        self._spread = spread
+        self._last = "0-0"
+        self._unreadable: set[bytes] = set()
+        self.contact = -math.inf
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="revocations", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop following; an answer that is waited for at this moment is not awaited."""
+        self._stop.set()
+
+    def age(self) -> float:
+        """Seconds since the list was known to be whole; infinity when it never was."""
+        return self._clock() - self.contact
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                self._read_all()
+                failures = 0
+                self._follow()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the list must be followed again
+                failures += 1
+                self._failed(error)
+                self._stop.wait(min(MAX_PAUSE_SECONDS, 0.1 * 2 ** min(failures, 10)) * (0.5 + self._spread() / 2))
+        self._client.close()
+
+    def _read_all(self) -> None:
+        """Read the whole set; what is written meanwhile stands in it or comes by the stream."""
+        newest = self._client.xrevrange(STREAM, count=1)
+        self._last = newest[0][0] if newest else "0-0"
+        now = self._now()
+        if self._client.zcount(KEY, now, "+inf") > MAX_ENTRIES:
+            raise RevocationsError(f"{KEY} has more than {MAX_ENTRIES} entries that are not over")
+        members: list[tuple[bytes, float]] = []
+        for start in itertools.count(0, _PAGE):
+            page = self._client.zrangebyscore(KEY, now, "+inf", start=start, num=_PAGE, withscores=True)
+            members += page
+            if len(page) < _PAGE or len(members) > 2 * MAX_ENTRIES:
+                break
+        self._unreadable.clear()
+        self._revocations.replace(self._entries(members))
+        self._good()
+
+    def _follow(self) -> None:
+        """Add what the stream tells of, until it is time to read the whole set again."""
+        until = self._clock() + RESYNC_SECONDS
+        while not self._stop.is_set() and self._clock() < until:
+            told = self._client.xread({STREAM: self._last}, count=1_000, block=int(BLOCK_SECONDS * 1000))
+            events = told[0][1] if told else []
+            if events:
+                self._last = events[-1][0]
+            if any(b"entry" not in fields for _, fields in events):
+                return
+            if len(self._revocations) + len(events) > MAX_ENTRIES:
+                raise RevocationsError(f"more than {MAX_ENTRIES} entries")
+            if events:
+                self._revocations.add(self._entries((fields[b"entry"], None) for _, fields in events))
+            self._good()
+
+    def _entries(self, members: Iterable[tuple[bytes, float | None]]) -> list[Revocation]:
+        """Read entries; one that can not be read refuses nothing, and is told once."""
+        found = []
+        for member, score in members:
+            try:
+                entry = parse(member.decode("ascii"))
+            except ValueError as error:
+                if member not in self._unreadable and len(self._unreadable) < _PAGE:
+                    self._unreadable.add(member)
+                    self._observer.unreadable(f"an entry in {self._name} can not be read and refuses nothing: {_why(error)}")
+            else:
+                found.append(entry if score is None else entry._replace(until=min(entry.until, score)))
+        return found
+
+    def _good(self) -> None:
+        self.contact = self._clock()
+        self._observer.ended("ok", "")
+
+    def _failed(self, error: Exception) -> None:
+        if self._revocations.known and self.age() > self._max_age:
+            self._revocations.forget()
+        what = str(error) if isinstance(error, RevocationsError) else type(error).__name__
+        self._observer.ended("failed", f"{self._name}: {what}")
+
+
+def connect(url: str, password: str | None) -> Server:
+    """Make a client; nothing is sent before the first command.
+
+    Args:
+        url: `redis://host:port/db`, `rediss://…` (TLS) or `unix:///path`, as redis-py reads it.
+        password: goes before one in the URL; or None.
+
+    Returns:
+        The server.
+
+    Raises:
+        RevocationsError: for a URL that can not be read.
+    """
+    more = {} if password is None else {"password": password}
+    timeouts = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
+    try:
+        parts = urlsplit(url)
+        host = f"{parts.hostname}:{parts.port or 6379}" if parts.scheme != "unix" else parts.path
+        return Server(redis.Redis.from_url(url, **timeouts, **more), f"{parts.scheme}://{host}")
+    except (ValueError, TypeError, redis.RedisError) as error:
+        raise RevocationsError("the URL of Redis can not be read, expected rediss://HOST:PORT/DB, redis://… or unix:///PATH") from error
+
+
+def add(server: Server, revocation: Revocation, now: float) -> None:
+    """Add a revocation for every server that follows the list, and let go of those whose time is over.
+
+    Raises:
+        RevocationsError: when Redis does not take it.
+    """
+    entry = write(revocation._replace(until=math.inf))
+    with _told(), server.client.pipeline() as pipe:
+        pipe.zremrangebyscore(KEY, "-inf", now)
+        pipe.zadd(KEY, {entry: revocation.until}, gt=True)
+        pipe.xadd(STREAM, {"entry": write(revocation)}, maxlen=MAX_STREAM)
+        pipe.execute()
+
+
+def remove(server: Server, revocation: Revocation) -> None:
+    """Take every entry with the kind and value of a revocation away; see `add`."""
+    client: Any = server.client
+    with _told():
+        members = [member for member in client.zrange(KEY, 0, -1) if _is_about(member, revocation)]
+        with client.pipeline() as pipe:
+            if members:
+                pipe.zrem(KEY, *members)
+            pipe.xadd(STREAM, {"again": "1"}, maxlen=MAX_STREAM)
+            pipe.execute()
+
+
+def _is_about(member: bytes, revocation: Revocation) -> bool:
+    try:
+        entry = parse(member.decode("ascii"))
+    except ValueError:
+        return False
+    return (entry.kind, entry.value) == (revocation.kind, revocation.value)
+
+
+def _why(error: ValueError) -> str:
+    return "it is not ASCII" if isinstance(error, UnicodeDecodeError) else str(error)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (redis.RedisError, OSError) as error:
+        raise RevocationsError(f"Redis did not take it ({type(error).__name__}); is it there, and may this user write?") from error

@@ -1,0 +1,38 @@
+"""What becomes of the list of revocations, for people: counted and logged, and readiness kept true."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from authz_server.observe.metrics import Metrics
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class RevocationObserver:
+    """Count looks at the list, and log when they begin to fail and when they are good again.
+
+    Args:
+        metrics: counts.
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._told = ""
+        self.changed: Callable[[], None] = lambda: None
+
+    def ended(self, outcome: str, detail: str) -> None:
+        """Take note of a look, see `revocations.source.Observer`."""
+        self._metrics.revocations_read(outcome)
+        if detail and detail != self._told:
+            for line in detail.splitlines():
+                _logger.error("revocations: %s", line)
+        elif self._told and not detail:
+            _logger.info("revocations: the list can be read again")
+        self._told = detail
+        self.changed()
+
+    def unreadable(self, detail: str) -> None:
+        """Take note of an entry that refuses nothing."""
+        self._metrics.revocation_skipped()
+        _logger.error("revocations: %s", detail)

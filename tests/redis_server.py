@@ -1,0 +1,78 @@
+"""A real Redis of its own for a test."""
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+import redis
+
+from authz_server.demo.process import free_port
+
+SECRET = "marked-redis-password"
+SECONDS = 10.0
+
+
+class RedisServer:
+    """Start `redis-server`, which keeps nothing on disk unless told so.
+
+    Args:
+        folder: for its files.
+        options: more of them, such as `--tls-port`.
+        port: where it listens; 0 for nowhere but TLS.
+    """
+
+    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
+        found = shutil.which("redis-server")
+        assert found, "these tests need redis-server (Debian: redis-server)"
+        self.port = free_port() if port is None else port
+        self._command = [
+            found,
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(folder),
+            "--save",
+            "",
+            "--requirepass",
+            SECRET,
+        ]
+        self._command += options
+        self.start()
+
+    @property
+    def url(self) -> str:
+        """Where it is, without the password."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> "redis.Redis":
+        """Talk to it."""
+        return redis.Redis(port=self.port, password=SECRET)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        until = time.monotonic() + SECONDS
+        while self.port:
+            try:
+                with self.client() as client:
+                    client.ping()
+            except redis.ConnectionError:
+                assert time.monotonic() < until, "redis-server does not answer"
+                time.sleep(0.02)
+            else:
+                return
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()

@@ -1,0 +1,305 @@
+"""A list of revocations in Redis: learned of at once, kept through outages, and read whatever stands there."""
+
+import time
+from contextlib import ExitStack
+from math import inf
+
+import pytest
+import redis
+
+from authz_server.core.revocations import Revocation, Revocations
+from authz_server.demo.process import free_port
+from authz_server.revocations import shared
+from authz_server.revocations.shared import KEY, STREAM, SharedList, connect
+from authz_server.revocations.source import RevocationsError
+from tests.authority import Authority
+from tests.redis_server import SECRET, RedisServer
+
+ADA = Revocation("sub", "ada", 900.0, 4e9)
+EVE = Revocation("jti", "eve", inf, 4e9)
+
+
+class Told:
+    """Who is told how it goes."""
+
+    def __init__(self):
+        self.ends = []
+        self.details = []
+
+    def ended(self, outcome, detail):
+        """Take note of a look at the list."""
+        self.ends.append((outcome, detail))
+
+    def unreadable(self, detail):
+        """Take note of an entry."""
+        self.details.append(detail)
+
+
+def until(condition, seconds=10.0):
+    """Wait until something comes true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Wait for news in short turns, so that a test ends soon."""
+    monkeypatch.setattr(shared, "BLOCK_SECONDS", 0.1)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """A Redis."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(running):
+    """A Redis without entries."""
+    with running.client() as client:
+        client.flushall()
+    return connect(running.url, SECRET)
+
+
+@pytest.fixture
+def told():
+    """Who is told."""
+    return Told()
+
+
+@pytest.fixture
+def revocations():
+    """A list that nobody has read."""
+    return Revocations(known=False)
+
+
+@pytest.fixture
+def follow(server, revocations, told):
+    """Follow the list until the test ends."""
+    with ExitStack() as stack:
+
+        def begin(other=None, max_age=inf, now=time.time):
+            made = SharedList(other or server, revocations, told, max_age=max_age, now=now, clock=time.monotonic, spread=lambda: 0.0)
+            stack.callback(made._thread.join)
+            stack.callback(made.close)
+            return made
+
+        yield begin
+
+
+def refused(revocations, **claims):
+    """Whether the list refuses such a token."""
+    return revocations.refuse({"iat": 800, "token_use": "id", **claims}, 1_000.0)
+
+
+def test_what_stands_there_is_read(server, follow, revocations):
+    """Entries whose time is over are not."""
+    shared.add(server, ADA, 1_000.0)
+    shared.add(server, EVE._replace(until=5.0), 1.0)
+    follow()
+    until(lambda: revocations.known)
+
+    assert refused(revocations, sub="ada")
+    assert len(revocations) == 1
+
+
+def test_what_is_new_is_learned_of_within_a_second(server, follow, revocations):
+    """In fact at once."""
+    follow()
+    until(lambda: revocations.known)
+    began = time.monotonic()
+    shared.add(server, EVE, 1_000.0)
+    until(lambda: refused(revocations, jti="eve"))
+
+    assert time.monotonic() - began < 1
+
+
+def test_what_is_taken_back_is_learned_of_too(server, follow, revocations):
+    """Whatever the times of the entry are; others stay."""
+    shared.add(server, ADA, 1_000.0)
+    shared.add(server, EVE, 1_000.0)
+    follow()
+    until(lambda: len(revocations) == 2)
+    shared.remove(server, Revocation("sub", "ada"))
+    until(lambda: len(revocations) == 1)
+
+    assert refused(revocations, jti="eve")
+    shared.remove(server, Revocation("sub", "nobody"))  # changes nothing
+
+
+def test_the_later_end_counts(server):
+    """A second revocation does not end the first one sooner."""
+    shared.add(server, ADA, 1_000.0)
+    shared.add(server, ADA._replace(until=3e9), 1_000.0)
+    with server.client as client:
+        assert client.zscore(KEY, "sub=ada issued_before=900") == 4e9
+
+
+def test_an_outage_takes_nothing_back(tmp_path, follow, revocations, told):
+    """What was known stays, the age grows, and what was written meanwhile is learned of when Redis is back."""
+    with RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always") as mine:
+        there = connect(mine.url, SECRET)
+        shared.add(there, ADA, 1_000.0)
+        followed = follow(there)
+        until(lambda: revocations.known)
+        mine.kill()
+        until(lambda: told.ends[-1][0] == "failed")
+        assert refused(revocations, sub="ada")
+        assert followed.age() > 0
+        mine.start()
+        shared.add(connect(mine.url, SECRET), EVE, 1_000.0)
+        until(lambda: refused(revocations, jti="eve"))
+
+    assert refused(revocations, sub="ada")
+    assert followed.age() < 5
+    assert SECRET not in repr(told.ends)
+
+
+def test_after_too_long_an_outage_nothing_is_said(tmp_path, follow, revocations, told):
+    """Where the operator has said how long that is; once Redis is back, all is well."""
+    with RedisServer(tmp_path) as mine:
+        follow(connect(mine.url, SECRET), max_age=0.3)
+        until(lambda: revocations.known)
+        mine.kill()
+        until(lambda: not revocations.known)
+        mine.start()
+        until(lambda: revocations.known)
+
+    assert {outcome for outcome, _ in told.ends} == {"ok", "failed"}
+
+
+def test_a_redis_that_was_never_there_leaves_the_list_unknown(tmp_path, follow, revocations, told):
+    """Nothing is said about tokens, and the age is infinite."""
+    with RedisServer(tmp_path) as gone:
+        pass
+    followed = follow(connect(gone.url, SECRET))
+    until(lambda: len(told.ends) >= 2)
+
+    assert (revocations.known, followed.age()) == (False, inf)
+    assert told.ends[-1] == ("failed", f"redis://127.0.0.1:{gone.port}: ConnectionError")
+
+
+def test_a_wrong_password_is_told_without_it(running, follow, revocations, told):
+    """As every failure."""
+    follow(connect(running.url, "marked-wrong-password"))
+    until(lambda: told.ends)
+
+    assert told.ends[0] == ("failed", f"redis://127.0.0.1:{running.port}: AuthenticationError")
+    assert not revocations.known
+
+
+@pytest.mark.parametrize("member", [b"\xff\xfe", b"nonsense", b"sub=" + b"a" * 2_000, b"sub=a until=tomorrow", b""])
+def test_what_can_not_be_read_refuses_nothing_and_hinders_nothing(server, follow, revocations, told, member):
+    """It is told once, whether it stands in the set or comes by the stream, and nothing of it is repeated."""
+    server.client.zadd(KEY, {member: 4e9, b"sub=ada": 4e9})
+    follow()
+    until(lambda: revocations.known)
+    server.client.xadd(STREAM, {"entry": member})
+    shared.add(server, EVE, 1_000.0)
+    until(lambda: refused(revocations, jti="eve"))
+
+    assert refused(revocations, sub="ada")
+    assert len(told.details) == 1
+    assert "aaaa" not in told.details[0]
+
+
+def test_keys_of_another_type_are_a_failure(server, follow, revocations, told):
+    """The list is not known, and the log names the kind of error."""
+    server.client.set(KEY, "text")
+    follow()
+    until(lambda: told.ends)
+
+    assert told.ends[0][1].endswith("ResponseError")
+    assert not revocations.known
+
+
+def test_a_list_that_is_too_long_is_a_failure(server, follow, revocations, told, monkeypatch):
+    """Memory is bounded; what was known stays."""
+    monkeypatch.setattr(shared, "MAX_ENTRIES", 2)
+    shared.add(server, ADA, 1_000.0)
+    follow()
+    until(lambda: revocations.known)
+    for number in range(3):
+        shared.add(server, Revocation("jti", str(number), inf, 4e9), 1_000.0)
+    until(lambda: told.ends[-1][0] == "failed")
+
+    assert refused(revocations, sub="ada")
+    assert "more than 2 entries" in told.ends[-1][1]
+    until(lambda: "that are not over" in told.ends[-1][1])
+
+
+def test_the_whole_set_is_read_now_and_then(server, follow, revocations, monkeypatch):
+    """So what the stream did not tell of, such as a set that was emptied, is learned of within a minute."""
+    monkeypatch.setattr(shared, "RESYNC_SECONDS", 0.1)
+    shared.add(server, ADA, 1_000.0)
+    follow()
+    until(lambda: len(revocations) == 1)
+    server.client.flushall()
+    until(lambda: len(revocations) == 0)
+
+    assert revocations.known
+
+
+def test_large_sets_are_read_in_pages(server, follow, revocations, monkeypatch):
+    """Each entry once."""
+    monkeypatch.setattr(shared, "_PAGE", 3)
+    server.client.zadd(KEY, {f"jti={number}": 4e9 for number in range(7)})
+    follow()
+    until(lambda: revocations.known)
+
+    assert len(revocations) == 7
+
+
+def test_the_stream_is_bounded(server):
+    """However many sign out."""
+    assert shared.MAX_STREAM <= 10_000
+    for number in range(3):
+        shared.add(server, Revocation("jti", str(number), inf, 4e9), 1_000.0)
+
+    assert server.client.xlen(STREAM) == 3
+    assert server.client.zcard(KEY) == 3
+
+
+def test_tls_and_a_unix_socket(tmp_path, follow, revocations):
+    """A server that the given CA vouches for is asked, one that it does not is not."""
+    authority, stranger, path = Authority(), Authority(), tmp_path / "redis.sock"
+    pair = authority.server()
+    for name, octets in {"crt": pair.certificate, "key": pair.key, "ca": authority.certificate, "other": stranger.certificate}.items():
+        (tmp_path / name).write_bytes(octets)
+    port = free_port()
+    tls = ["--tls-port", str(port), "--tls-cert-file", str(tmp_path / "crt"), "--tls-key-file", str(tmp_path / "key")]
+    tls += ["--tls-ca-cert-file", str(tmp_path / "ca"), "--tls-auth-clients", "no", "--unixsocket", str(path)]
+    with RedisServer(tmp_path, *tls, port=0):
+        until(path.exists)
+        shared.add(connect(f"unix://{path}", SECRET), EVE, 1_000.0)
+        with pytest.raises(RevocationsError, match="ConnectionError"):
+            shared.add(connect(f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path / 'other'}", SECRET), ADA, 1_000.0)
+        follow(connect(f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path / 'ca'}", SECRET))
+        until(lambda: revocations.known)
+
+    assert refused(revocations, jti="eve")
+
+
+@pytest.mark.parametrize("url", ["redis://host:port/0", "rediss://host?socket_timeout=soon", "redis://[::1"])
+def test_a_url_that_can_not_be_read_is_an_error(url):
+    """It is not repeated: it may hold a password."""
+    with pytest.raises(RevocationsError) as error:
+        connect(url, None)
+    assert "rediss://HOST:PORT/DB" in str(error.value)
+    assert url not in str(error.value)
+
+
+def test_what_redis_does_not_take_is_told(tmp_path):
+    """A sign-out that was not written must not look as if it was."""
+    with RedisServer(tmp_path) as gone:
+        pass
+    there = connect(gone.url, SECRET)
+
+    with pytest.raises(RevocationsError, match=r"did not take it \(ConnectionError\)"):
+        shared.add(there, ADA, 1_000.0)
+    with pytest.raises(RevocationsError, match="did not take it"):
+        shared.remove(there, ADA)
+    assert isinstance(there.client, redis.Redis)
