@@ -82,7 +82,7 @@ class Chaos:
             after=after,
         )
         self.record(figure)
-        assert not oracle.wrong
+        assert not oracle.wrong, oracle.wrong
         assert held > LEAST_HELD * self.rate
         assert after - before < fault.growth
         assert oracle.answered.keys() == load.kinds

@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import struct
+import sys
 import time
 from pathlib import Path
 
@@ -18,7 +19,9 @@ real_time, real_fsync = time.time, os.fsync
 
 
 def jumping_time() -> float:
-    """Tell the time of day, with the jump."""
+    """Tell the time of day, with the jump; grpcio compares it with deadlines that its core has told from the real clock."""
+    if sys._getframe(1).f_globals["__name__"] == "grpc._server":
+        return real_time()
     return real_time() + float(struct.unpack("d", jump)[0])
 
 
