@@ -1,6 +1,7 @@
 """A crowd: as many checks as a server can take, or half of it, each of which is judged."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
@@ -49,10 +50,10 @@ class Crowd:
         """Measure how many questions are answered per second."""
         return MEASURED / min(self.ask(MEASURED) for _ in range(3))
 
-    def keep_asking(self, rate: float, until: float) -> None:
-        """Ask at a rate, a quarter of a second's worth at a time, until a moment of the monotonic clock."""
+    def keep_asking(self, rate: float, over: threading.Event) -> None:
+        """Ask at a rate, a quarter of a second's worth at a time, until it is over."""
         due = time.monotonic()
-        while due < until:
+        while not over.is_set():
             self.ask(round(rate * TICK_SECONDS))
             due += TICK_SECONDS
             time.sleep(max(0.0, due - time.monotonic()))

@@ -124,13 +124,16 @@ def test_a_soak(stage: Stage, request, record_property):
     troubles = Troubles(stage, server, crowd, oracle)
     rate = crowd.capacity() / 2
     memory = Memory(server.process.pid, time.monotonic())
-    end = memory.began + seconds
-    asking = _Thread(lambda: crowd.keep_asking(rate, end))
+    over = threading.Event()
+    asking = _Thread(lambda: crowd.keep_asking(rate, over))
     before = oracle.answered.total()
-    while time.monotonic() < end and not asking.ended():
-        troubles.round()
-        memory.look()
-    asking.join()
+    try:
+        while time.monotonic() < memory.began + seconds and not asking.ended():
+            troubles.round()  # which needs somebody who asks, to its end
+            memory.look()
+    finally:
+        over.set()
+        asking.join()
     held = (oracle.answered.total() - before) / (time.monotonic() - memory.began)
     samples = memory.since(min(FIRST_MINUTE, seconds / 4))
     first, last = samples[0][1], samples[-1][1]
