@@ -148,6 +148,11 @@ class Reason(Enum):
 class Proof(Protocol):
     """What a decision about a verified token rests on."""
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes beyond those of a key's proof, measured."""
+        ...
+
     def stands(self) -> bool:
         """Whether it still holds: the key that verified the token is still the user pool's."""
         ...

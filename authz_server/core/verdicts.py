@@ -155,4 +155,4 @@ class Verdicts:
 
 def _size(verdict: Verdict) -> int:
     logged = sum(len(name) + len(text) + LOGGED_OVERHEAD for name, text in verdict.logged.items()) if verdict.logged else 0
-    return OVERHEAD + len(verdict.answer) + logged
+    return OVERHEAD + verdict.proof.size + len(verdict.answer) + logged

@@ -1,5 +1,6 @@
 """Revocations: which tokens a list refuses, also by decisions that are repeated."""
 
+import sys
 from math import inf
 
 import pytest
@@ -184,3 +185,10 @@ def test_a_change_during_a_decision_is_seen_by_its_proof(pool, now, authorizer, 
     revocations.add([Revocation("sub", claims["sub"])])
 
     assert not TokenProof(KeyProof(keys, keys.find(pool.id_key.kid)), revocations, before, claims).stands()
+
+
+def test_the_proof_counts_what_it_takes(pool, now, authorizer):
+    """The budget of what is remembered holds with a list, too."""
+    claims, proof = authorizer.authorize(pool.id_token(), frozenset(), now)
+
+    assert sum(map(sys.getsizeof, (proof, marks(claims), issued_at(claims)))) == pytest.approx(proof.size, abs=20)

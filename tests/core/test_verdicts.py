@@ -17,6 +17,8 @@ class Standing:
 
     good: bool = True
 
+    size = 0
+
     def stands(self):
         """Whether it holds."""
         return self.good
