@@ -20,8 +20,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from authz_server.demo import envoy
 from authz_server.demo.process import accepts, authz_server, free_port
-from tests.e2e.stack import CONFIGURATION, Server, ask, configured, crowd, two_ports
+from tests.e2e.stack import CONFIGURATION, Server, ask, configured, crowd, ext_authz, two_ports
 
+LONG = "60s"  # no check fails because the machine is busy
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -165,7 +166,10 @@ class Front:
         configuration = envoy.moved(envoy.template(), listener=self.port)
         manager = configuration["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         manager["route_config"]["virtual_hosts"][0]["routes"] = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
+        asks = ext_authz(configuration)["grpc_service"]
+        asks["timeout"] = asks["retry_policy"]["retry_back_off"]["max_interval"] = LONG
         (cluster,) = [each for each in configuration["static_resources"]["clusters"] if each["name"] == "authz"]
+        cluster["connect_timeout"] = LONG
         addresses = [{"socket_address": {"address": "127.0.0.1", "port_value": port}} for port in ports]
         cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": [{"endpoint": {"address": address}} for address in addresses]}]
         configuration["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": self.admin}}}
