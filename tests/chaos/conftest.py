@@ -28,8 +28,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.chaos)
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    """Print the table, and what a soak has found."""
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    """Print the table, and what a soak has found; fail when README.md does not tell of a fault."""
     reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, ())]
     told = [each for report in reports for each in report.user_properties]
     for line in sorted(value for name, value in told if name == "soak"):
@@ -44,6 +44,9 @@ def pytest_terminal_summary(terminalreporter, config):
         from document import replace_block  # noqa: PLC0415 - needs the line above
 
         replace_block(README, "chaos", text)
+    untold = {fault for _, _, fault, _ in figures if f"\n| {fault} |" not in README.read_text()}
+    if untold and exitstatus == 0 and not hasattr(config, "workerinput"):
+        pytest.exit(f"README.md does not tell of {sorted(untold)}; let `make chaos CHAOS_FLAGS=--document` write its table", returncode=1)
 
 
 @pytest.fixture(params=["grpcio", "asyncio"])

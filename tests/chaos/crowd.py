@@ -1,11 +1,11 @@
 """A crowd: as many checks as a server can take, or half of it, each of which is judged."""
 
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
+from threading import Event
 
 from authz_server.envoy.stubs import CheckResponse
 from tests.chaos.load import CHECK
@@ -50,13 +50,12 @@ class Crowd:
         """Measure how many questions are answered per second."""
         return MEASURED / min(self.ask(MEASURED) for _ in range(3))
 
-    def keep_asking(self, rate: float, over: threading.Event) -> None:
+    def keep_asking(self, rate: float, over: Event) -> None:
         """Ask at a rate, a quarter of a second's worth at a time, until it is over."""
         due = time.monotonic()
-        while not over.is_set():
+        while not over.wait(max(0.0, due - time.monotonic())):
             self.ask(round(rate * TICK_SECONDS))
             due += TICK_SECONDS
-            time.sleep(max(0.0, due - time.monotonic()))
 
     def judge(self, question: Question, asked: int, octets: bytes) -> None:
         """Have an answer judged; those that came before need no second reading."""

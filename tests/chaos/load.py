@@ -95,8 +95,8 @@ def through_envoy(edge: Edge) -> Ask:
         headers = [] if question.token is None else [("authorization", question.token)]
         try:
             answer = edge.send(question.method, question.path, headers, host=question.host)
-        except (OSError, ValueError, IndexError):  # no connection, or one that was cut in the middle of an answer
-            return Answer(NO_ANSWER)
+        except (OSError, ValueError, IndexError) as error:  # no connection, or one that was cut in the middle of an answer
+            return Answer(NO_ANSWER, detail=repr(error))
         seen = (answer.upstream or {}).get("headers", {})
         return Answer(answer.status, {name: value for name, value in seen.items() if name.startswith(CLAIMS)})
 
@@ -110,8 +110,8 @@ def _call(channel: grpc.Channel) -> Callable[..., object]:
 def _answer(call: Callable[..., object], question: Question) -> Answer:
     try:
         answer = call(question.octets, timeout=PATIENCE_SECONDS)
-    except grpc.RpcError:
-        return Answer(NO_ANSWER)
+    except grpc.RpcError as error:
+        return Answer(NO_ANSWER, detail=repr(error))
     if answer.status.code:
         return Answer(answer.denied_response.status.code)
     return Answer(200, {option.header.key: option.header.value for option in answer.ok_response.headers})

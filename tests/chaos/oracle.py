@@ -51,10 +51,17 @@ class Question:
 
 
 class Answer(NamedTuple):
-    """What came back."""
+    """What came back.
+
+    Args:
+        status: HTTP status, or `NO_ANSWER`.
+        claims: headers of an allow.
+        detail: why there is no answer.
+    """
 
     status: int
     claims: Mapping[str, str] = {}
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,7 @@ class Oracle:
             rules = self._rules[asked:]
             self.answered[question.kind] += 1
             if not any(rule.permits(question, answer.status) for rule in rules):
-                self._blame(f"{question.kind}: {answer.status}, permitted: {rules}")
+                self._blame(f"{question.kind}: {answer.status} {answer.detail}, permitted: {rules}")
             elif answer.status == 200 and answer.claims != question.claims:
                 self._blame(f"{question.kind}: allowed with {dict(answer.claims)} in place of {dict(question.claims)}")
             if answer.status != question.status:

@@ -4,9 +4,12 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from authz_server.testing import LocalCognito, UserPool
 from authz_server.testing.signing_key import new_rsa_key
@@ -21,9 +24,13 @@ KEY_PAIRS = 2  # made before the load, which making them would disturb
 
 
 def new_pool(pool_id: str) -> UserPool:
-    """Make a user pool whose keys are at hand."""
-    keys = chain([new_rsa_key() for _ in range(2 * KEY_PAIRS)], iter(new_rsa_key, None))
-    return UserPool(pool_id, new_key=keys.__next__)
+    """Make a user pool whose keys are at hand; a pool of that name in a later test has the same ones."""
+    return UserPool(pool_id, new_key=chain(_keys(pool_id), iter(new_rsa_key, None)).__next__)
+
+
+@cache
+def _keys(_: str) -> Sequence[RSAPrivateKey]:
+    return [new_rsa_key() for _ in range(2 * KEY_PAIRS)]
 
 
 @dataclass(kw_only=True)
@@ -44,7 +51,7 @@ class Stage:
     running: ExitStack
     record: Callable[[Figure], None]
     pool: UserPool = field(default_factory=lambda: new_pool("eu-west-1_Chaos0001"))
-    other: UserPool = field(default_factory=lambda: UserPool("eu-west-1_Chaos0002"))
+    other: UserPool = field(default_factory=lambda: new_pool("eu-west-1_Chaos0002"))
 
     def __post_init__(self) -> None:
         self.cognito = self.running.enter_context(LocalCognito(self.pool))

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from signal import Signals
 
-import yaml
-
 from authz_server.testing import UserPool
 from authz_server.testing.signing_key import new_rsa_key
 from tests.chaos.fault import Fault
@@ -45,7 +43,7 @@ def many(folder: Path) -> tuple[Sequence[UserPool], str]:
         },
         "user_pools": {pool.id: {"jwks_file": f"{number % KEY_SETS}.json"} for number, pool in enumerate(pools)},
     }
-    return pools, yaml.safe_dump(written)
+    return pools, json.dumps(written)
 
 
 def questions(pools: Sequence[UserPool]) -> list[Question]:

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from signal import Signals
 
@@ -11,6 +12,7 @@ import pytest
 from authz_server import testing
 from authz_server.testing import UserPool
 from tests.chaos.crowd import Crowd
+from tests.chaos.fault import LEAST_HELD
 from tests.chaos.load import id_tokens, questions
 from tests.chaos.memory import resident_mib
 from tests.chaos.oracle import Oracle, Permitted, Question
@@ -125,15 +127,16 @@ def test_a_soak(stage: Stage, request, record_property):
     rate = crowd.capacity() / 2
     memory = Memory(server.process.pid, time.monotonic())
     over = threading.Event()
-    asking = _Thread(lambda: crowd.keep_asking(rate, over))
     before = oracle.answered.total()
-    try:
-        while time.monotonic() < memory.began + seconds and not asking.ended():
-            troubles.round()  # which needs somebody who asks, to its end
-            memory.look()
-    finally:
-        over.set()
-        asking.join()
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(crowd.keep_asking, rate, over)
+        try:
+            while time.monotonic() < memory.began + seconds and not asking.done():
+                troubles.round()
+                memory.look()
+        finally:
+            over.set()
+            asking.result()
     held = (oracle.answered.total() - before) / (time.monotonic() - memory.began)
     samples = memory.since(min(FIRST_MINUTE, seconds / 4))
     first, last = samples[0][1], samples[-1][1]
@@ -142,30 +145,5 @@ def test_a_soak(stage: Stage, request, record_property):
     record_property("soak", f"{told}{slope(samples):+.2f} MiB/min")
 
     assert oracle.wrong == []
+    assert held > LEAST_HELD * rate
     assert last - first < GROWTH_MIB
-
-
-class _Thread(threading.Thread):
-    """Do something beside, and raise what it raised when it is joined."""
-
-    def __init__(self, work: Callable[[], None]) -> None:
-        super().__init__()
-        self._work, self._error = work, None
-        self.start()
-
-    def run(self) -> None:
-        """Do it."""
-        try:
-            self._work()
-        except Exception as error:  # noqa: BLE001 - raised again below
-            self._error = error
-
-    def ended(self) -> bool:
-        """Whether it is done."""
-        return not self.is_alive()
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait for it."""
-        super().join(timeout)
-        if self._error is not None:
-            raise self._error
