@@ -32,7 +32,7 @@ demo: .venv ## Start Envoy, the server and a local user pool, and show what they
 
 test: .venv .venv-protos ## Run all tests; core, keys and config must be covered to the last branch
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest -n 2 --dist loadfile # files at a time, since they share servers
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include='$(FULLY_COVERED)' --fail-under=100

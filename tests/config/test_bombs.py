@@ -44,8 +44,8 @@ BOMBS = {
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
 def test_a_bomb_is_refused_in_seconds(problems, bomb):
     """Whoever can write the file can stop the server, but not by accident; a bomb keeps no reload busy."""
-    began = time.perf_counter()
+    began = time.process_time()
     told = problems(bomb, A="${A}")
 
     assert told
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS

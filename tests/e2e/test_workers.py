@@ -170,6 +170,7 @@ class Front:
         asks["timeout"] = asks["retry_policy"]["retry_back_off"]["max_interval"] = LONG
         (cluster,) = [each for each in configuration["static_resources"]["clusters"] if each["name"] == "authz"]
         cluster["connect_timeout"] = LONG
+        cluster["health_checks"][0].update(timeout="5s")
         addresses = [{"socket_address": {"address": "127.0.0.1", "port_value": port}} for port in ports]
         cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": [{"endpoint": {"address": address}} for address in addresses]}]
         configuration["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": self.admin}}}

@@ -44,7 +44,7 @@ BOMBS = {
 def test_a_key_set_is_read_or_refused_at_once(bomb):
     """Within the size limit no document costs much, and no key that comes of it makes a check cost much."""
     assert len(bomb) <= MAX_DOCUMENT_SIZE
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         keys = parse(bomb).keys
     except JwksError:
@@ -54,4 +54,4 @@ def test_a_key_set_is_read_or_refused_at_once(bomb):
             verify(Token(kid, {}, b"header.payload", b"\x01" * (key.rsa.key_size // 8)), key)
         assert refused.value.reason is Reason.SIGNATURE_INVALID
 
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
