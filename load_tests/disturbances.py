@@ -28,7 +28,7 @@ REPETITIONS = 3
 SECONDS = 6.0
 CONNECTIONS, STREAMS = 32, 16
 EVERY_SECONDS = 1.0
-FLOOD_SHARE = 10  # one check in so many names an unknown key
+BESIDE = 10  # one check in so many comes from a second load generator, in each run alike: it takes time from the first one
 GOAL = 1.5
 
 Disturbance = Callable[[Running], AbstractContextManager[object]]
@@ -67,7 +67,7 @@ def signals(running: Running, number: Signals | None) -> Iterator[None]:
 def calls(running: Running, request: bytes, rate: float, folder: Path) -> Iterator[None]:
     """Make calls beside those that are measured, with answers that do not matter."""
     assert isinstance(running.source, h2load.Calls)  # noqa: S101 - a gRPC port is asked by h2load
-    body = folder / "beside.body"
+    body = folder / f"beside.{rate:.0f}.body"
     body.write_bytes(h2load.FRAME_HEADER.pack(0, len(request)) + request)
     seconds = SECONDS + 1
     connections = max(1, min(64, round(rate * seconds / h2load.MAX_CALLS + 1)))
@@ -95,17 +95,18 @@ def main() -> None:
         stranger = check_request(work.headers(_unknown_key(work)))
         with targets.direct(targets.HIT["asyncio"]).start(stage) as running:
             rate = [running.source(OVER_GRPC[0], 2.0, 10_000).rate for _ in range(3)][-1] / 2
-        load = Load(connections=CONNECTIONS, streams=STREAMS, rate=rate)
-        happen: Mapping[str, Disturbance] = {
-            "quiet": lambda _: nullcontext(),
-            "the configuration is loaded again each second": lambda running: signals(running, Signals.SIGHUP),
-            "keys are fetched as often as unknown ones may ask": lambda running: calls(running, stranger, 1, folder),
-            "a tenth of the checks names an unknown key": lambda running: calls(running, stranger, rate / FLOOD_SHARE, folder),
+        load = Load(connections=CONNECTIONS, streams=STREAMS, rate=rate * (1 - 1 / BESIDE))
+        happen: Mapping[str, tuple[bytes, Disturbance]] = {
+            "quiet": (work.request, lambda _: nullcontext()),
+            "the configuration is loaded again each second": (work.request, lambda running: signals(running, Signals.SIGHUP)),
+            "keys are fetched as often as unknown ones may ask": (work.request, lambda running: calls(running, stranger, 1, folder)),
+            "a tenth of the checks names an unknown key": (stranger, lambda _: nullcontext()),
         }
         took: dict[str, list[Traffic]] = {name: [] for name in happen}
         for _ in range(repetitions):
-            for name, disturbance in happen.items():
-                with targets.direct(targets.HIT["asyncio"]).start(stage) as running:
+            for name, (beside, disturbance) in happen.items():
+                direct = targets.direct(targets.HIT["asyncio"])
+                with direct.start(stage) as running, calls(running, beside, rate / BESIDE, folder):
                     took[name].append(traffic(running, load, SECONDS, disturbance(running)))
                 print(f"{name}: p99 {took[name][-1].p99:.0f} µs", file=sys.stderr, flush=True)
     head = f"{description()}\n\n{round(rate):,} checks per second, half of what one core answered; medians of {repetitions} runs."

@@ -1,6 +1,5 @@
 """A list of revocations in Redis or Valkey: a sorted set of all that is refused, and a stream that tells of what is new."""
 
-import itertools
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +22,7 @@ TIMEOUT_SECONDS: Final = 3.0
 MAX_PAUSE_SECONDS: Final = 5.0
 SCHEMES: Final = ("redis", "rediss", "unix")
 
-_PAGE: Final = 5_000
+MAX_TOLD: Final = 100  # entries that can not be read
 
 
 class Server(NamedTuple):
@@ -71,7 +70,8 @@ class SharedList:
         self._clock = clock
         self._spread = spread
         self._last = "0-0"
-        self._unreadable: set[bytes] = set()
+        self._members: list[tuple[bytes, float]] | None = None  # of the set, when it was last read
+        self._unreadable: set[bytes] = set()  # that were told
         self.contact = -math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="revocations", daemon=True)
@@ -99,20 +99,17 @@ class SharedList:
         self._client.close()
 
     def _read_all(self) -> None:
-        """Read the whole set; what is written meanwhile stands in it or comes by the stream."""
-        newest = self._client.xrevrange(STREAM, count=1)
-        self._last = newest[0][0] if newest else "0-0"
-        now = self._now()
-        if self._client.zcount(KEY, now, "+inf") > MAX_ENTRIES:
+        """Read the whole set at one moment; what is written after it comes by the stream."""
+        with self._client.pipeline() as pipe:
+            pipe.xrevrange(STREAM, count=1)
+            pipe.zrangebyscore(KEY, self._now(), "+inf", start=0, num=MAX_ENTRIES + 1, withscores=True)
+            newest, members = pipe.execute()
+        if len(members) > MAX_ENTRIES:
             raise RevocationsError(f"{KEY} has more than {MAX_ENTRIES} entries that are not over")
-        members: list[tuple[bytes, float]] = []
-        for start in itertools.count(0, _PAGE):
-            page = self._client.zrangebyscore(KEY, now, "+inf", start=start, num=_PAGE, withscores=True)
-            members += page
-            if len(page) < _PAGE or len(members) > 2 * MAX_ENTRIES:
-                break
-        self._unreadable.clear()
-        self._revocations.replace(self._entries(members))
+        self._last = newest[0][0] if newest else "0-0"
+        if members != self._members or not self._revocations.known:
+            self._revocations.replace(self._entries(members))
+            self._members = members
         self._good()
 
     def _follow(self) -> None:
@@ -129,16 +126,17 @@ class SharedList:
                 raise RevocationsError(f"more than {MAX_ENTRIES} entries")
             if events:
                 self._revocations.add(self._entries((fields[b"entry"], None) for _, fields in events))
+                self._members = None  # what was added must go when it is not in the set next time
             self._good()
 
     def _entries(self, members: Iterable[tuple[bytes, float | None]]) -> list[Revocation]:
-        """Read entries; one that can not be read refuses nothing, and is told once."""
+        """Read entries; one that can not be read refuses nothing, and the first few are told."""
         found = []
         for member, score in members:
             try:
                 entry = parse(member.decode("ascii"))
             except ValueError as error:
-                if member not in self._unreadable and len(self._unreadable) < _PAGE:
+                if member not in self._unreadable and len(self._unreadable) < MAX_TOLD:
                     self._unreadable.add(member)
                     self._observer.unreadable(f"an entry in {self._name} can not be read and refuses nothing: {_why(error)}")
             else:

@@ -70,6 +70,7 @@ def following(place: Place, revocations: Revocations, observer: Observer) -> Ite
     path = Path(place.where)
     listed = FileList(path, revocations, observer, time.monotonic)
     watch = FileWatch([path], listed.reload)
+    listed.reload()  # it may have changed before somebody watched
     try:
         yield listed
     finally:

@@ -56,7 +56,7 @@ class EventLoopDoor:
         self._spread = spread
         self._guard = guard
         self._health = Health()
-        methods: dict[bytes, Unary] = {_CHECK: check, _HEALTH_CHECK: self._health.check}
+        methods: dict[bytes, Unary] = {_CHECK: check.__call__, _HEALTH_CHECK: self._health.check}  # bound once, not with each call
         self._services = Services(methods, _HEALTH_WATCH, self._health, {_CHECK: self._refuse})
         self._max_checks = max_checks
         self._max_connections = _most_connections()
