@@ -49,7 +49,7 @@ conformance: .venv build/go/installed ## Ask h2spec, grpcurl and grpc-health-pro
 	$(BIN)/python -m pytest -m conformance tests/conformance
 
 chaos: .venv ## Let one fault after the other loose on servers under load, and print what it cost (needs redis-server; CHAOS_FLAGS=--document puts it into README.md)
-	$(BIN)/python -m pytest -m chaos -n 4 --maxschedchunk 1 --fault-seconds $(FAULT_SECONDS) $(CHAOS_FLAGS) tests/chaos
+	$(BIN)/python -m pytest -m chaos -n 4 --dist loadgroup --fault-seconds $(FAULT_SECONDS) $(CHAOS_FLAGS) tests/chaos
 
 chaos-smoke: ## The same in a minute and a half, with short faults
 	$(MAKE) chaos FAULT_SECONDS=0.25

@@ -39,7 +39,7 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
         return
     text = table(figures)
     terminalreporter.write_line(f"\n{text}\n")
-    if config.getoption("--document"):
+    if config.getoption("--document") and exitstatus == 0:
         sys.path.append(str(FOLDER.parents[1] / "load_tests"))  # a folder of programs, no package
         from document import replace_block  # noqa: PLC0415 - needs the line above
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from signal import Signals
 
+import pytest
+
 from authz_server.testing import UserPool
 from authz_server.testing.signing_key import new_rsa_key
 from tests.chaos.fault import Fault
@@ -67,6 +69,7 @@ def uuid(pool: UserPool, number: int):
     return pool.add_user("ada", sub=f"00000000-0000-4000-8000-{number:012}")
 
 
+@pytest.mark.xdist_group("takes a CPU")
 def test_a_reload_with_ten_thousand_pools(stage: Stage):
     """Each pool's tokens pass at its own API only, while the whole configuration is loaded again."""
     pools, text = many(stage.folder)

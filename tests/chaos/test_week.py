@@ -203,6 +203,7 @@ def served(transport) -> Iterator[Callable[[Check], Ask]]:
         yield serve
 
 
+@pytest.mark.xdist_group("takes a CPU")
 def test_a_week(served, request, record):
     """Through rotations, outages, flapping and clock jumps each check has the one answer that is right, and memory stays as it is."""
     pause = 5 * MINUTE / request.config.getoption("--fault-seconds")
