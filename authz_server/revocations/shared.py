@@ -106,6 +106,8 @@ class SharedList:
             newest, members = pipe.execute()
         if len(members) > MAX_ENTRIES:
             raise RevocationsError(f"{KEY} has more than {MAX_ENTRIES} entries that are not over")
+        if not newest and not members and len(self._revocations):  # whoever takes entries back leaves the stream
+            raise RevocationsError(f"{KEY} is gone, and what was refused stays refused; write the entries again")
         self._last = newest[0][0] if newest else "0-0"
         if members != self._members or not self._revocations.known:
             self._revocations.replace(self._entries(members))

@@ -237,10 +237,26 @@ def test_the_whole_set_is_read_now_and_then(server, follow, revocations, monkeyp
     shared.add(server, ADA, 1_000.0)
     follow()
     until(lambda: len(revocations) == 1)
-    server.client.flushall()
+    server.client.delete(KEY)
     until(lambda: len(revocations) == 0)
 
     assert revocations.known
+
+
+def test_a_redis_that_has_lost_its_data_takes_nothing_back(server, follow, revocations, told, monkeypatch):
+    """Who had signed out stays out, and the log says what to do; the next entry that is written is followed again."""
+    monkeypatch.setattr(shared, "RESYNC_SECONDS", 0.1)
+    shared.add(server, ADA, 1_000.0)
+    follow()
+    until(lambda: len(revocations) == 1)
+    server.client.flushall()
+    until(lambda: told.ends[-1][0] == "failed")
+
+    assert refused(revocations, sub="ada")
+    assert "write the entries again" in told.ends[-1][1]
+    shared.add(server, EVE, 1_000.0)
+    until(lambda: refused(revocations, jti="eve"))
+    assert told.ends[-1][0] == "ok"
 
 
 def test_what_the_stream_told_of_ends_with_the_set(server, follow, revocations, monkeypatch):
