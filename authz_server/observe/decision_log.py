@@ -73,16 +73,20 @@ def fields(entry: Entry) -> Mapping[str, Any]:
 
 def as_json(entry: Entry) -> str:
     """Write an entry as one JSON object: `fields`, without a dictionary in between, since each check is written."""
-    decision = entry.decision
+    time, seconds, method, _, request_id, decision = entry
     if isinstance(decision, Deny):
         rest = f',"reason":"{decision.reason.label}","status":{decision.reason.value.status}'
     else:
         rest = f',"claims":{json.dumps(dict(decision.logged), separators=(",", ":"))}' if decision.logged else ""
     return (
-        f'{{"time":"{_when(entry.time)}","decision":"{decision.decision}","api":{_quoted(decision.api)},"route":{_quoted(decision.route)},'
-        f'"method":{_quoted(entry.method[:_MAX_METHOD])},"host":{_quoted(_host(entry))},"request_id":{_quoted(entry.request_id)},'
-        f'"duration_ms":{round(entry.seconds * 1000, 3)}{rest}}}'
+        f'{{"time":"{_when(time)}",{_answer(decision.decision, decision.api, decision.route)},"method":{_quoted(method[:_MAX_METHOD])},'
+        f'"host":{_quoted(_host(entry))},"request_id":{_quoted(request_id)},"duration_ms":{seconds * 1000:.3f}{rest}}}'
     )
+
+
+@lru_cache(maxsize=1024)
+def _answer(decision: str, api: str, route: str) -> str:
+    return f'"decision":"{decision}","api":{_quoted(api)},"route":{_quoted(route)}'
 
 
 def _host(entry: Entry) -> str:
@@ -91,8 +95,8 @@ def _host(entry: Entry) -> str:
 
 
 def _when(time: float) -> str:
-    second, thousandth = divmod(int(time * 1000), 1000)
-    return f"{_second(second)}.{thousandth:03}+00:00"
+    thousandths = int(time * 1000)
+    return f"{_second(thousandths // 1000)}.{thousandths % 1000:03}+00:00"
 
 
 @lru_cache(maxsize=4)
@@ -124,7 +128,7 @@ def writes(lines: Iterable[str]) -> Iterator[list[str]]:
     together: list[str] = []
     left = select.PIPE_BUF
     for line in lines:
-        size = len(line.encode(errors="surrogatepass"))
+        size = len(line) if line.isascii() else len(line.encode(errors="surrogatepass"))
         if together and size > left:
             yield together
             together, left = [], select.PIPE_BUF

@@ -247,7 +247,11 @@ class Metrics:
             return
         self.count((decision.api, decision.route, decision.decision, ""), seconds)
         if decision.dropped:
-            self._dropped.labels(decision.api).inc(decision.dropped)
+            self.dropped(decision.api, decision.dropped)
+
+    def dropped(self, api: str, headers: int) -> None:
+        """Count claim headers that did not fit."""
+        self._dropped.labels(api).inc(headers)
 
     def count(self, labels: Labels, seconds: float) -> None:
         """Count a check by its labels: api, route, decision, and reason ("" for an allow)."""

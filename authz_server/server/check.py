@@ -141,14 +141,15 @@ class Check:
     def _repeat(self, request: Request, match: Match, verdict: Verdict, began: float) -> bytes:
         """Answer as before, where there is more to tell than that it was an allow."""
         api, route = match[0].name, match[1].label
-        self._metrics.hit()
         if verdict.reason is not None:
+            self._metrics.hit()
             return self._answer(request, Deny(reason=verdict.reason, api=api, route=route), began)
-        if verdict.logged is None and not verdict.dropped:
-            allowed = self.running.allow(api, route)
-        else:
-            allowed = Allow(api=api, route=route, logged=verdict.logged or {}, dropped=verdict.dropped)
-        self._note(request, allowed, self._timer() - began, "")
+        seconds = self._timer() - began
+        self._metrics.repeated((api, route, "allow", ""), seconds)
+        if verdict.dropped:
+            self._metrics.dropped(api, verdict.dropped)
+        allowed = self.running.allow(api, route) if verdict.logged is None else Allow(api=api, route=route, logged=verdict.logged)
+        self._tell(request, allowed, seconds, "")
         return verdict.answer
 
     def again(self, request: Request, began: float) -> bytes:
@@ -188,6 +189,10 @@ class Check:
     def _note(self, request: Request, decision: Allow | Deny, seconds: float, request_id: str) -> None:
         """Count and log a check."""
         self._metrics.check(decision, seconds)
+        self._tell(request, decision, seconds, request_id)
+
+    def _tell(self, request: Request, decision: Allow | Deny, seconds: float, request_id: str) -> None:
+        """Log a check."""
         if self._log is not None:
             self._log(Entry(self._now(), seconds, request.method, request.host, request_id or self._request_id(request), decision))
 

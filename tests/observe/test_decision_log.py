@@ -136,15 +136,15 @@ def test_an_entry_is_one_line(method: str, host: str) -> None:
     ],
 )
 def test_json_is_what_the_fields_say(decision: Allow | Deny) -> None:
-    """A line of JSON is `fields` in compact form, whatever is logged."""
-    entry = ENTRY._replace(decision=decision, method='G"\n', host="\ud800é")
+    """A line of JSON is `fields`, in their order and without spaces between them, whatever is logged."""
+    entry = ENTRY._replace(decision=decision, method='G"\n', host="\ud800é", seconds=0.012345)
 
     assert as_json(entry) == json.dumps(fields(entry), separators=(",", ":"))
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(0.0, "0.0"), (0.0000001, "0.0"), (0.00001, "0.01"), (1e6, "1000000000.0")])
+@pytest.mark.parametrize(("seconds", "told"), [(0.0, "0.000"), (0.0000001, "0.000"), (0.00001, "0.010"), (1e6, "1000000000.000")])
 def test_durations_are_numbers(seconds: float, told: str) -> None:
-    """A duration is a JSON number of milliseconds, however short or long it was."""
+    """A duration is a JSON number of milliseconds with three decimals, however short or long it was."""
     assert f'"duration_ms":{told}}}' in as_json(ENTRY._replace(seconds=seconds))
 
 
