@@ -219,6 +219,7 @@ class _Peer(asyncio.Protocol):
         self._door.forget(self)
         if self._connection is not None:
             self._connection.abandon()
+            self._connection = None  # they know each other: what it holds is free at once, and not when garbage is collected
 
     def end(self) -> None:
         """Send what was written, then wait for the peer to close: closing first would drop what it has not read yet."""

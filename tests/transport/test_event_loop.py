@@ -1,6 +1,7 @@
 """The asyncio door on real sockets: who is admitted, who is cut off, and how it ends."""
 
 import contextlib
+import gc
 import itertools
 import resource
 import socket
@@ -141,6 +142,24 @@ def test_a_peer_that_leaves_releases_what_waited(serve):
     check.fetch.set_result(None)
 
     assert not check.told
+
+
+@pytest.mark.parametrize("last", [pytest.param(b"", id="by its peer"), pytest.param(MISTAKE, id="by a mistake")])
+def test_nothing_is_left_of_a_connection_that_has_ended(serve, last):
+    """Memory is given back at once, be it the peer's doing or not: it does not grow until garbage is collected."""
+    gc.collect()
+    before = sum(isinstance(found, connection.Connection) for found in gc.get_objects())
+    door, port = serve()
+    gc.disable()
+    try:
+        with Remote(port) as client:
+            client.send(client.call(1), client.call(3, b"", HEALTH_WATCH))
+            client.served(1)
+            client.send(last)
+        until(lambda: not door._peers)
+        until(lambda: sum(isinstance(found, connection.Connection) for found in gc.get_objects()) == before)
+    finally:
+        gc.enable()
 
 
 def test_a_bug_ends_one_connection_and_not_the_door(serve, caplog):
