@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from authz_server.core.decisions import Allow, Outcome
@@ -10,6 +11,7 @@ from authz_server.envoy.stubs import CheckResponse, HeaderValueOption
 _PERMISSION_DENIED: Final = 7
 _UNAUTHENTICATED: Final = 16
 _UNAUTHORIZED: Final = 401
+_ANY_UUID: Final = "00000000-0000-0000-0000-000000000000"
 
 # Clients differ in which of `append` and `append_action` they read, and in what their absence means; both say "overwrite".
 _OVERWRITE: Final = HeaderValueOption(append={"value": False}, append_action="OVERWRITE_IF_EXISTS_OR_ADD")
@@ -45,18 +47,32 @@ def deny(outcome: Outcome, request_id: str) -> bytes:
     Returns:
         The bytes of a CheckResponse.
 
+    Raises:
+        ValueError: for a request id of another length than a UUID's.
+
     Source: recorded answers of API Gateway; Envoy's `envoy.service.auth.v3.DeniedHttpResponse`.
     """
+    octets = request_id.encode()
+    if len(octets) != len(_ANY_UUID):
+        raise ValueError("a request id is a UUID")
+    before, after = _around(outcome)
+    return before + octets + after
+
+
+@cache
+def _around(outcome: Outcome) -> tuple[bytes, bytes]:
+    """Write a denial once: what is before the request id, and what is after it."""
     response = CheckResponse()
     response.status.code = _UNAUTHENTICATED if outcome.status == _UNAUTHORIZED else _PERMISSION_DENIED
     denied = response.denied_response
     denied.status.code = outcome.status
     denied.body = json.dumps({"message": outcome.message}, separators=(",", ":"))
-    headers = [("content-type", "application/json"), ("x-amzn-requestid", request_id), ("x-amzn-errortype", outcome.error)]
+    headers = [("content-type", "application/json"), ("x-amzn-requestid", _ANY_UUID), ("x-amzn-errortype", outcome.error)]
     if outcome.retry_after is not None:
         headers.append(("retry-after", str(outcome.retry_after)))
     _set(denied.headers, headers)
-    return bytes(response.SerializeToString())
+    before, _, after = bytes(response.SerializeToString()).partition(_ANY_UUID.encode())
+    return before, after
 
 
 def _set(field: Any, headers: Iterable[tuple[str, str]]) -> None:

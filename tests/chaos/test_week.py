@@ -109,7 +109,14 @@ class Week:
         self.asking = False
         with patch("asyncio.new_event_loop", lambda: SkippingLoop(clock, lambda: self.asking and not self.endpoint.fetching.locked())):
             self.refresher = KeyRefresher(self.endpoint, clock, Random(2).random, self)  # noqa: S311 - spreads fetches
-        self.check = Check(2**20, now=self.time_of_day, timer=lambda: 0.0, new_id=lambda: "id", metrics=Metrics("week"), log=None)
+        self.check = Check(
+            2**20,
+            now=self.time_of_day,
+            timer=lambda: 0.0,
+            new_id=lambda: "11111111-2222-4333-8444-555555555555",
+            metrics=Metrics("week"),
+            log=None,
+        )
         self.wrong: list[str] = []
         self.answered: Counter[tuple[str, int]] = Counter()
         self.recovered = 0.0

@@ -1,6 +1,7 @@
 """A decision becomes a CheckResponse that every client reads alike, and that is an ALLOW for an allow only."""
 
 import json
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -50,6 +51,21 @@ def test_a_denial_is_api_gateways_answer(reason: Reason) -> None:
         *([("retry-after", str(outcome.retry_after))] if outcome.status == 503 else []),
     ]
     assert not response.HasField("dynamic_metadata")
+
+
+@given(st.sampled_from(list(Reason)), st.uuids())
+def test_a_denial_carries_the_request_id_that_it_is_given(reason: Reason, request_id: UUID) -> None:
+    """And not one of before."""
+    denied = read(deny(reason.value, str(request_id))).denied_response
+
+    assert dict(pairs(denied.headers))["x-amzn-requestid"] == str(request_id)
+
+
+@pytest.mark.parametrize("request_id", ["", REQUEST_ID[1:], REQUEST_ID + "1", "é" + REQUEST_ID[1:]])
+def test_a_denial_takes_nothing_else_for_a_request_id(request_id: str) -> None:
+    """What is of another length would make bytes that say something else."""
+    with pytest.raises(ValueError, match="a request id is a UUID"):
+        deny(Reason.TOKEN_MISSING.value, request_id)
 
 
 @every_reason

@@ -51,7 +51,14 @@ BUDGETS = {"anew": 0, "repeating": 1_048_576, **dict.fromkeys(TRANSPORTS, 1_048_
 @pytest.fixture(scope="module", params=BUDGETS)
 def asking(request, gateway):
     """A check that decides anew, one that repeats, and two that repeat behind a door each."""
-    made = Check(BUDGETS[request.param], now=lambda: NOW, timer=lambda: 0.0, new_id=lambda: "id", metrics=Metrics("test"), log=None)
+    made = Check(
+        BUDGETS[request.param],
+        now=lambda: NOW,
+        timer=lambda: 0.0,
+        new_id=lambda: "11111111-2222-4333-8444-555555555555",
+        metrics=Metrics("test"),
+        log=None,
+    )
     made.swap(gateway)
     with behind(request.param, made) if request.param in TRANSPORTS else nullcontext(made) as ask:
         yield ask
@@ -269,7 +276,14 @@ def test_cwe_1333_an_expression_takes_linear_time(tmp_path, expression, ttl):
     path = tmp_path / "authz.yaml"
     wanted = f'"{POOL.arn}"], identity_validation_expression: "{expression}", authorizer_result_ttl_in_seconds: {ttl}'
     path.write_text(FILE.replace(f'"{POOL.arn}"]', wanted))
-    made = Check(1_048_576, now=lambda: NOW, timer=lambda: 0.0, new_id=lambda: "id", metrics=Metrics("test"), log=None)
+    made = Check(
+        1_048_576,
+        now=lambda: NOW,
+        timer=lambda: 0.0,
+        new_id=lambda: "11111111-2222-4333-8444-555555555555",
+        metrics=Metrics("test"),
+        log=None,
+    )
     made.swap(compile_gateway(load(path, {}), lambda _: StaticKeys(POOL)))
     long = POOL.id_token(exp=NOW + 600, aud="a" * 11_000 + "-")
 

@@ -54,7 +54,9 @@ def check(budget, keys=KEYS):
     routes.add("/access", {"GET": protected("GET /access", "shop", users, frozenset({"pets/read"}))})
     claims = Claims(headers=(("x-sub", "sub"),))
     api = Api(name="shop", base_path=(), routes=routes, authorizers={"users": users}, claims=claims, identity_headers=("x-sub",))
-    made = Check(budget, now=lambda: NOW, timer=lambda: 0.0, new_id=lambda: "id", metrics=Metrics("test"), log=None)
+    made = Check(
+        budget, now=lambda: NOW, timer=lambda: 0.0, new_id=lambda: "11111111-2222-4333-8444-555555555555", metrics=Metrics("test"), log=None
+    )
     made.swap(Gateway(apis={"shop": api}, hosts=Hosts([("", (), api)])))
     return made
 

@@ -79,7 +79,14 @@ class Reloading(RuleBasedStateMachine):
         self.path = Path(self.folder.name) / "authz.yaml"
         self.refresher = Prompt()
         self.store = KeyStore(lambda: 0.0, self.refresher)
-        self.check = Check(1_048_576, now=lambda: NOW, timer=lambda: 0.0, new_id=lambda: "id", metrics=Metrics("test"), log=None)
+        self.check = Check(
+            1_048_576,
+            now=lambda: NOW,
+            timer=lambda: 0.0,
+            new_id=lambda: "11111111-2222-4333-8444-555555555555",
+            metrics=Metrics("test"),
+            log=None,
+        )
         self.told: list[tuple[int, bool]] = []
         self.generations = Generations(
             self.path, self._parts, store=self.store, swap=self.check.swap, outcome=lambda number, good: self.told.append((number, good))
