@@ -55,7 +55,7 @@ def fields(entry: Entry) -> Mapping[str, Any]:
     """
     decision = entry.decision
     told: dict[str, Any] = {
-        "time": _when(entry.time),
+        "time": _when(int(entry.time * 1000)),
         "decision": decision.decision,
         "api": decision.api,
         "route": decision.route,
@@ -79,7 +79,7 @@ def as_json(entry: Entry) -> str:
     else:
         rest = f',"claims":{json.dumps(dict(decision.logged), separators=(",", ":"))}' if decision.logged else ""
     return (
-        f'{{"time":"{_when(time)}",{_answer(decision.decision, decision.api, decision.route)},"method":{_quoted(method[:_MAX_METHOD])},'
+        f'{{"time":"{_when(int(time * 1000))}",{_answer(decision.decision, decision.api, decision.route)},"method":{_quoted(method[:_MAX_METHOD])},'
         f'"host":{_quoted(_host(entry))},"request_id":{_quoted(request_id)},"duration_ms":{seconds * 1000:.3f}{rest}}}'
     )
 
@@ -94,14 +94,9 @@ def _host(entry: Entry) -> str:
     return entry.host.rpartition("@")[2][:_MAX_HOST]
 
 
-def _when(time: float) -> str:
-    thousandths = int(time * 1000)
-    return f"{_second(thousandths // 1000)}.{thousandths % 1000:03}+00:00"
-
-
 @lru_cache(maxsize=4)
-def _second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def _when(thousandth: int) -> str:
+    return datetime.fromtimestamp(thousandth / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def as_text(entry: Entry) -> str:
