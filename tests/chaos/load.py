@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from types import TracebackType
 from typing import Self
 
@@ -95,7 +96,7 @@ def through_envoy(edge: Edge) -> Ask:
         headers = [] if question.token is None else [("authorization", question.token)]
         try:
             answer = edge.send(question.method, question.path, headers, host=question.host)
-        except (OSError, ValueError, IndexError) as error:  # no connection, or one that was cut in the middle of an answer
+        except (OSError, HTTPException) as error:  # no connection, or one that was cut in the middle of an answer
             return Answer(NO_ANSWER, detail=repr(error))
         seen = (answer.upstream or {}).get("headers", {})
         return Answer(answer.status, {name: value for name, value in seen.items() if name.startswith(CLAIMS)})

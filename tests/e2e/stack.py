@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Self
 
@@ -158,21 +159,20 @@ class Edge:
     variant: str
 
     def send(self, method: str, target: str, headers: Iterable[tuple[str, str]] = (), *, host: str = "api.example.com") -> Answer:
-        """Send a request, every octet as given."""
+        """Send a request, every octet as given.
+
+        Raises:
+            OSError, HTTPException: no answer, or one that was cut off.
+        """
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close", *(f"{name}: {value}" for name, value in headers)]
         if method == "POST":
             lines.append("Content-Length: 0")
         with closing(socket.create_connection(("127.0.0.1", self.port), 10)) as client:
             client.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
-            received = b""
-            while chunk := client.recv(65_536):
-                received += chunk
-        head, _, body = received.partition(b"\r\n\r\n")
-        status, *fields = head.decode("latin-1").split("\r\n")
-        split = (field.partition(": ") for field in fields)
-        return Answer(
-            status=int(status.split(" ")[1]), headers={name.lower(): value for name, _, value in split}, body=_dechunked(body, fields)
-        )
+            response = HTTPResponse(client, method=method)
+            response.begin()
+            body = response.read().decode()
+        return Answer(status=response.status, headers={name.lower(): value for name, value in response.getheaders()}, body=body)
 
     def exchange(self, octets: str, *, quiet_seconds: float) -> str:
         """Send octets, and take what comes until the connection ends or has been quiet for a while."""
@@ -183,16 +183,6 @@ class Edge:
                 received += chunk
                 client.settimeout(quiet_seconds)
         return received.decode("latin-1")
-
-
-def _dechunked(body: bytes, fields: list[str]) -> str:
-    if not any(field.lower() == "transfer-encoding: chunked" for field in fields):
-        return body.decode()
-    whole = b""
-    while body:
-        size, _, body = body.partition(b"\r\n")
-        whole, body = whole + body[: int(size, 16)], body[int(size, 16) + 2 :]
-    return whole.decode()
 
 
 def _manager(configuration: dict[str, Any]) -> dict[str, Any]:
