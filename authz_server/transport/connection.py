@@ -61,14 +61,11 @@ class _Head:
 class _Call:
     """A request that is arriving; once it is complete, one that waits for its answer or that watches."""
 
-    __slots__ = ("began", "body", "cancel", "head", "longer")
-
-    def __init__(self, head: _Head, began: float) -> None:
-        self.head = head
-        self.began = began
-        self.body = b""
-        self.longer: bytearray | None = None  # a body that comes in several pieces
-        self.cancel: Cancel | None = None  # ends what a complete request waits for
+    head: _Head
+    began: float
+    body = b""
+    longer: bytearray | None = None  # a body that comes in several pieces
+    cancel: Cancel | None = None  # ends what a complete request waits for
 
 
 class Peer(Protocol):
@@ -233,7 +230,9 @@ class Connection:
                 self._turn_away(event, refusal)
                 return
             head = self._head = _Head(event.target, event.headers)
-        self._calls[stream] = _Call(head, self._now)
+        call = self._calls[stream] = _Call()
+        call.head = head
+        call.began = self._now
 
     def _refusal(self, event: Any) -> Refusal | None:
         """Look for what is wrong with the head of a request."""

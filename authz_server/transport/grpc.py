@@ -12,11 +12,11 @@ from typing import Final
 from urllib.parse import quote
 
 MAX_MESSAGE_SIZE: Final = 1_048_576
-PREFIX: Final = Struct(">BI")
-PREFIX_SIZE: Final = PREFIX.size
+PREFIX_SIZE: Final = 5  # octets before a message: a flag, and its length in four
 HTTP_OK: Final = 200
 POST: Final = b"POST"
 
+_prefix: Final = Struct(">BI").unpack_from
 _TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])")
 _SECONDS: Final = {b"H": 3_600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _PRINTABLE: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
@@ -131,7 +131,7 @@ def message(body: bytes) -> bytes:
     size = len(body) - PREFIX_SIZE
     if size < 0:
         raise CallError(_CUT_OFF if body else NO_MESSAGE)
-    flag, length = PREFIX.unpack_from(body)
+    flag, length = _prefix(body)
     if flag:
         raise CallError(_FLAGGED)
     if length != size:
@@ -141,7 +141,7 @@ def message(body: bytes) -> bytes:
 
 def framed(answer: bytes) -> bytes:
     """Put a message into its frame."""
-    return PREFIX.pack(0, len(answer)) + answer
+    return len(answer).to_bytes(PREFIX_SIZE) + answer  # the first of these octets is the flag: 0, not compressed
 
 
 def as_text(refusal: Refusal) -> tuple[Headers, bytes]:
