@@ -181,12 +181,14 @@ class Deny:
         api: name of the api, or "" when none was found.
         route: label of the route, or "" when none was found.
         proof: what the denial rests on, when it took a key to reach it.
+        until: Unix time after which it must not be repeated.
     """
 
     reason: Reason
     api: str = ""
     route: str = ""
     proof: Proof | None = field(default=None, compare=False)
+    until: float = field(default=0.0, compare=False)
 
     @property
     def decision(self) -> str:

@@ -272,7 +272,8 @@ class Gateway:
         try:
             return api.allow(route, request, now)
         except Denied as denied:
-            return Deny(reason=denied.reason, api=api.name, route=route.label, proof=denied.proof)
+            until = now + (route.authorizer.result_ttl if route.authorizer is not None else 0)
+            return Deny(reason=denied.reason, api=api.name, route=route.label, proof=denied.proof, until=until)
         except KeysPending as pending:
             return Pending(fetch=pending.fetch, api=api.name, route=route.label)
 

@@ -221,7 +221,8 @@ def _remember(running: Running, name: bytes, decision: Allow | Deny, answer: byt
         kept = Verdict(answer=answer, reason=None, proof=proof, since=now, until=decision.until, logged=logged, dropped=decision.dropped)
         running.allowed.keep(name, kept)
     elif decision.reason is not Reason.NOT_YET_VALID:
-        running.denied.keep(name, Verdict(answer=b"", reason=decision.reason, proof=proof, since=now, until=now + DENIED_SECONDS))
+        until = min(decision.until, now + DENIED_SECONDS)
+        running.denied.keep(name, Verdict(answer=b"", reason=decision.reason, proof=proof, since=now, until=until))
 
 
 class Wait:

@@ -12,7 +12,8 @@ from typing import Any, Final, cast
 import uvloop
 
 from authz_server.envoy import stubs
-from authz_server.transport.connection import Cancel, Connection, Reply, Services, Unary
+from authz_server.transport.call import Cancel, Method, Services
+from authz_server.transport.connection import Connection, Reply
 from authz_server.transport.door import LIFETIME_SECONDS, Check, Wait
 from authz_server.transport.guard import OPEN, Guard
 from authz_server.transport.health import Health
@@ -56,8 +57,8 @@ class EventLoopDoor:
         self._spread = spread
         self._guard = guard
         self._health = Health()
-        methods: dict[bytes, Unary] = {_CHECK: check.__call__, _HEALTH_CHECK: self._health.check}  # bound once, not with each call
-        self._services = Services(methods, _HEALTH_WATCH, self._health, {_CHECK: self._refuse})
+        methods = {_CHECK: Method(check.__call__, self._refuse), _HEALTH_CHECK: Method(self._health.check)}  # bound once
+        self._services = Services(methods, _HEALTH_WATCH, self._health)
         self._max_checks = max_checks
         self._max_connections = _most_connections()
         self._sockets: list[socket.socket] = []
@@ -130,7 +131,7 @@ class EventLoopDoor:
         check.fetch.add_done_callback(lambda _: self._from_thread(answer, check.resume))
         return leave
 
-    def _refuse(self, data: bytes, waited: float) -> bytes:
+    def _refuse(self, data: bytes | None, waited: float) -> bytes:
         return self._check.refuse(data, waited)
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
@@ -153,10 +154,14 @@ class EventLoopDoor:
         return TlsServer(self.loop, listening, lambda: _Peer(self), self._guard.credentials)
 
     def _tick(self) -> None:
+        self.loop.call_later(TICK_SECONDS, self._tick)
         now = self.loop.time()
         for peer in list(self._peers):
-            peer.tick(now)
-        self.loop.call_later(TICK_SECONDS, self._tick)
+            try:
+                peer.tick(now)
+            except Exception as error:  # noqa: BLE001 - a bug at one peer must not stop the clock of the others
+                self.loop.call_exception_handler({"message": "bug: the clock of a connection failed", "exception": error})
+                peer.abort()
 
     def _beat(self) -> None:
         self.loop.call_later(self.pulse.beat(self.loop.time(), self._waiting), self._beat)

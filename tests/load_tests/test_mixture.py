@@ -8,7 +8,8 @@ import caller
 import mixture
 import pytest
 
-from authz_server.transport.connection import Connection, Services
+from authz_server.transport.call import Method, Services
+from authz_server.transport.connection import Connection
 from authz_server.transport.health import Health
 
 PATH = "/check"
@@ -21,7 +22,7 @@ class Wire:
         self.written, self.asked = b"", list[bytes]()
         self.most = 0
         self._answer = answer
-        self._connection = Connection(Services({PATH.encode(): self._check}, b"", Health()), self, now=0.0, lifetime=60.0)  # type: ignore[arg-type]
+        self._connection = Connection(Services({PATH.encode(): Method(self._check)}, b"", Health()), self, now=0.0, lifetime=60.0)  # type: ignore[arg-type]
 
     def _check(self, message: bytes) -> bytes:
         self.asked.append(message)

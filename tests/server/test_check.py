@@ -371,6 +371,18 @@ def test_a_wrong_token_is_told_so_again_without_a_signature_check(pool, repeatin
     assert len(repeating.check.running.allowed) == 1
 
 
+def test_a_wrong_token_is_told_so_from_memory_no_longer_than_the_authorizers_ttl(pool):
+    """`authorizer_result_ttl_in_seconds` bounds denials as it bounds allows."""
+    keys = Counting(StaticKeys(pool))
+    harness = Harness(gateway(keys, pool.issuer, result_ttl=3))
+    wrong = ask(pool.access_token(exp=1_800_003_600))
+    for seconds in (0, 2.9, 3):
+        harness.now = 1_800_000_000.0 + seconds
+        harness.check(wrong)
+
+    assert keys.found == 2
+
+
 def test_a_token_that_is_not_yet_valid_is_judged_each_time(pool, repeating):
     """Its time may come at any moment."""
     data = ask(pool.id_token(exp=1_800_003_600, nbf=1_800_000_001))

@@ -18,7 +18,8 @@ from hyperframe.frame import (
 )
 
 from authz_server.transport import grpc
-from authz_server.transport.connection import Connection, Services
+from authz_server.transport.call import Held, Method, Services
+from authz_server.transport.connection import Connection
 from authz_server.transport.health import Health
 from authz_server.transport.pulse import Pulse
 
@@ -178,11 +179,12 @@ class Client(Frames):
     Args:
         check: answers checks; without one, with the check backwards.
         lifetime: of the connection.
+        held: octets that all connections of the door hold; without one, it is the only one.
         handshake: send the preface and settings at once.
         settings: what they say, by name.
     """
 
-    def __init__(self, check=None, *, lifetime=300.0, handshake=True, **settings):
+    def __init__(self, check=None, *, lifetime=300.0, handshake=True, held=None, **settings):
         super().__init__()
         self.now = 1_000.0
         self.ended = False
@@ -192,8 +194,8 @@ class Client(Frames):
         self.behind: Pulse | None = None
         self.health = Health()
         self._check = check or (lambda data: data[::-1])
-        methods = {CHECK.encode(): self._checks, HEALTH_CHECK.encode(): self.health.check}
-        services = Services(methods, HEALTH_WATCH.encode(), self.health, {CHECK.encode(): self._refuse})
+        methods = {CHECK.encode(): Method(self._checks, self._refuse), HEALTH_CHECK.encode(): Method(self.health.check)}
+        services = Services(methods, HEALTH_WATCH.encode(), self.health, held or Held())
         self.connection = Connection(services, self, now=self.now, lifetime=lifetime)
         if handshake:
             self.send(*greeting(**settings))
@@ -320,3 +322,9 @@ def written(*parts: bytes | Frame) -> bytes:
 def body(stream, data=b"", *, end=True) -> DataFrame:
     """Build a piece of a request's body."""
     return DataFrame(stream, data, flags=["END_STREAM"] if end else [])
+
+
+def pieces(stream, octets, size=16_384) -> list[DataFrame]:
+    """Cut octets into DATA frames; a further, empty one is the end."""
+    cut = [body(stream, octets[at : at + size], end=False) for at in range(0, len(octets), size)]
+    return [*cut, body(stream)]

@@ -16,8 +16,7 @@ from hyperframe.frame import (
 )
 
 from authz_server.transport import grpc
-from authz_server.transport.connection import MAX_HELD
-from tests.transport.http2 import CHECK, HEALTH_CHECK, HEALTH_WATCH, PREFACE, Client, Waiting, body, written
+from tests.transport.http2 import CHECK, HEALTH_CHECK, HEALTH_WATCH, PREFACE, Client, Waiting, body, pieces, written
 
 MAX = grpc.MAX_MESSAGE_SIZE
 
@@ -191,12 +190,6 @@ def test_trailers_of_a_client_end_its_call():
     assert served(client, 1)
 
 
-def pieces(stream, octets, size):
-    """Cut octets into DATA frames."""
-    cut = [body(stream, octets[at : at + size], end=False) for at in range(0, len(octets), size)]
-    return [*cut, body(stream)]
-
-
 @pytest.mark.parametrize("size", [1, 4, 5, 6, 100, 16_384])
 def test_a_message_may_come_in_any_pieces(size):
     """DATA frames and messages have nothing to do with each other."""
@@ -234,23 +227,6 @@ def test_a_message_in_single_octets_takes_linear_time():
         return took
 
     assert seconds(500_000) < 40 * seconds(50_000)
-
-
-def test_long_messages_that_arrive_at_one_time_are_bounded_together():
-    """The one that is too much is refused, the others are served."""
-    client = Client(check=lambda data: b"%d" % len(data))
-    streams = [1 + 2 * number for number in range(MAX_HELD // 1_000_000 + 1)]
-    for stream in streams:
-        client.send(client.head(stream), *pieces(stream, grpc.framed(bytes(1_000_000)), 16_384)[:-1])
-    for stream in streams[:-1]:
-        client.send(body(stream))
-
-    assert [refused(client, stream)[0] for stream in streams[-1:]] == ["8"]
-    assert all(served(client, stream, b"1000000") for stream in streams[:-1])
-
-    again = streams[-1] + 2
-    client.send(client.head(again), *pieces(again, grpc.framed(bytes(1_000_000)), 16_384))
-    assert served(client, again, b"1000000")
 
 
 def test_padding_is_no_part_of_a_message():

@@ -5,11 +5,12 @@ from grpc_health.v1 import health_pb2
 from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from authz_server.transport import grpc
-from authz_server.transport.connection import FAREWELL_SECONDS, GOAWAY_SECONDS, MAX_RESETS, MAX_STREAMS, MAX_WITHHELD
+from authz_server.transport.connection import MAX_RESETS, MAX_STREAMS
+from authz_server.transport.goodbye import FAREWELL_SECONDS, GOAWAY_SECONDS, MAX_WITHHELD
 from tests.transport.http2 import HEALTH_WATCH, Client, Waiting, body
 
 EVERY_STREAM = 2**31 - 1
-NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM, CANCEL, CALM = 0, 1, 7, 8, 11
+NO_ERROR, PROTOCOL_ERROR, STREAM_CLOSED, REFUSED_STREAM, CANCEL, CALM = 0, 1, 5, 7, 8, 11
 
 
 def test_the_first_step_refuses_nothing():
@@ -241,17 +242,17 @@ def test_a_connection_says_goodbye_long_before_its_streams_run_out():
     assert client.ended
 
 
-@pytest.mark.parametrize("malformed", [False, True])
-def test_a_connection_says_goodbye_long_before_its_resets_run_out(malformed):
-    """Those of a client, and those that a malformed head costs."""
+@pytest.mark.parametrize("reset", [CANCEL, REFUSED_STREAM, STREAM_CLOSED, None])
+def test_a_connection_says_goodbye_long_before_its_resets_run_out(reset):
+    """Those of a client, whatever it gives as its reason, and those that a malformed head costs."""
     client = Client(check=lambda _: Waiting())
     stream = 1
     for _ in range(MAX_RESETS):
         assert not client.all(PingFrame)
-        if malformed:
+        if reset is None:
             client.send(client.head(stream, te="gzip"))
         else:
-            client.send(client.call(stream), RstStreamFrame(stream, CANCEL))
+            client.send(client.call(stream), RstStreamFrame(stream, reset))
         client.send(client.head(stream + 2, method="GET", drop=["content-type"], end=True))
         stream += 4
 

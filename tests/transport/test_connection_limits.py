@@ -20,6 +20,7 @@ from authz_server.transport.connection import (
     KEEPALIVE_SECONDS,
     MAX_UNPRODUCTIVE,
     SILENCE_SECONDS,
+    STALLED_SECONDS,
 )
 from tests.transport.http2 import CHECK, HEALTH_WATCH, PREFACE, Client, Waiting, body, written
 
@@ -292,6 +293,25 @@ def test_a_peer_that_answers_no_ping_is_gone():
     assert client.ended
     assert client.waits[0].cancelled
     assert not client.health._watchers
+
+
+def test_a_peer_that_gives_no_credit_for_answers_is_ended():
+    """However lively it is otherwise: what it does not take fills memory. One that takes them in time may go on."""
+    client = Client(window=0)
+    for stream in (1, 3):
+        client.send(client.call(stream))
+        client.tick(STALLED_SECONDS - 1)
+        client.send(PingFrame(0, bytes(8)))
+        assert not client.ended
+        client.send(WindowUpdateFrame(stream, 100))
+        client.tick(1)
+    assert client.answer(3).ended
+
+    client.send(client.call(5))
+    for _ in range(int(STALLED_SECONDS) + 1):
+        client.tick(1)
+        client.connection.receive(written(PingFrame(0, bytes(8))) if not client.ended else b"", client.now)
+    assert client.ended
 
 
 def test_the_answer_to_a_keepalive_is_no_answer_to_a_goodbye():

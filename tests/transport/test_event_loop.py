@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -179,6 +180,29 @@ def test_a_bug_ends_one_connection_and_not_the_door(serve, caplog):
         assert other.served(1) == [[b"ask"]]
     assert "AssertionError" in caplog.text
     assert "secret" not in caplog.messages[0]
+
+
+def test_a_bug_in_the_clock_of_one_connection_stops_no_other_clock(serve, monkeypatch, caplog):
+    """The connection ends, and those beside it are still looked after."""
+    tick, seen = connection.Connection.tick, Counter()
+
+    def broken(of, now):
+        seen[of] += 1
+        if of._streams == 0:
+            raise AssertionError
+        tick(of, now)
+
+    monkeypatch.setattr(connection.Connection, "tick", broken)
+    _, port = serve(lambda data: data)
+    with Remote(port) as idle, Remote(port) as client:
+        client.send(client.call(1))
+        client.served(1)
+        idle.drain()
+        until(lambda: max(seen.values()) > 2)
+
+        client.send(client.call(3))
+        assert client.served(3) == [[b"ask"]]
+    assert "bug: the clock of a connection failed" in caplog.text
 
 
 # Waiting for keys.
