@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from authz_server.core.request import NOTHING, Request
 from authz_server.envoy.stubs import CheckRequest
 
+_READ: Final = CheckRequest.FromString
 _NEW: Final = tuple.__new__  # what a NamedTuple calls in the end
 
 
@@ -30,7 +31,7 @@ def parse(data: bytes) -> Request:
     Source: Envoy's `envoy.service.auth.v3.AttributeContext`.
     """
     try:
-        attributes = CheckRequest.FromString(data).attributes
+        attributes = _READ(data).attributes
     except DecodeError as error:
         raise MalformedRequestError from error
     http = attributes.request.http
