@@ -55,14 +55,14 @@ def edge(running, tmp_path) -> Callable[..., Edge]:
     return start
 
 
-@pytest.fixture
-def servers(running, tmp_path, pool) -> tuple[Server, Server]:
-    """Two servers with the same configuration."""
+@pytest.fixture(params=["grpcio", "asyncio"])
+def servers(request, running, tmp_path, pool) -> tuple[Server, Server]:
+    """Two servers with the same configuration, behind the same kind of door."""
     cognito = running.enter_context(LocalCognito(pool))
 
     def start(folder: Path) -> Server:
         folder.mkdir()
-        server = Server.start(folder, pool, cognito, "--drain-seconds", str(DRAIN_SECONDS))
+        server = Server.start(folder, pool, cognito, "--transport", request.param, "--drain-seconds", str(DRAIN_SECONDS))
         running.callback(server.process.stop, signal.SIGKILL)
         return server
 
