@@ -38,7 +38,7 @@ class Fault:
     asked: Sequence[Question] = ()
     permitted: Permitted = field(default_factory=dict)
     failures: Statuses = ()
-    within: float = 5.0
+    within: float = 15.0
     growth: float = GROWTH_MIB
 
 
