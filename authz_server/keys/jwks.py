@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import RSAAlgorithm
@@ -54,7 +54,8 @@ def parse(document: bytes) -> KeySet:
         document: JSON, at most 150,000 bytes (the limit of API Gateway's own JWT authorizers).
 
     Returns:
-        The RSA signature keys of at least 2048 bits; modulus and exponent are odd. Keys for encryption are passed over without a word.
+        The RSA signature keys of at least 2048 bits; modulus and exponent are odd. Keys for encryption, and whatever else verifies nothing,
+        are passed over without a word.
 
     Raises:
         JwksError: when the document is no JWKS, or has no usable key.
@@ -78,7 +79,7 @@ def read(value: Any) -> KeySet:
     keys: dict[str, Key] = {}
     skipped: list[str] = []
     for entry in entries:
-        if _is_for_encryption(entry):  # its place in a set is right, and no concern of ours
+        if isinstance(entry, dict) and _is_for_something_else(entry):  # its place in a set is right, and no concern of ours
             continue
         try:
             key = _key(entry)
@@ -111,8 +112,13 @@ def _entry(key: Key) -> dict[str, str]:
     return {"kty": "RSA", "kid": key.kid, "n": to_base64url_uint(numbers.n).decode(), "e": to_base64url_uint(numbers.e).decode()}
 
 
-def _is_for_encryption(entry: Any) -> bool:
-    return isinstance(entry, dict) and entry.get("use") == "enc"
+def _is_for_something_else(entry: dict[str, Any]) -> bool:
+    operations = entry.get("key_ops")
+    return entry.get("use") == "enc" or (_are_operations(operations) and "verify" not in operations)
+
+
+def _are_operations(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(operation, str) for operation in value)
 
 
 def _key(entry: Any) -> Key:
@@ -121,6 +127,8 @@ def _key(entry: Any) -> Key:
     kid = entry["kid"]
     if entry.get("kty") != "RSA" or entry.get("use", "sig") != "sig" or entry.get("alg", "RS256") != "RS256":
         raise JwksError(f"kid {kid!r} is not for RS256 signatures")
+    if "key_ops" in entry and not _are_operations(entry["key_ops"]):
+        raise JwksError(f"kid {kid!r} has `key_ops` that are no list of names")
     try:
         rsa = RSAAlgorithm.from_jwk({name: entry[name] for name in ("kty", "n", "e")})
     except (InvalidKeyError, KeyError, ValueError, TypeError, AttributeError):

@@ -66,9 +66,9 @@ def test_a_key_set_can_not_be_changed(pool: UserPool) -> None:
         pytest.param({"e": "Aw"}, id="exponent 3"),
         pytest.param({"n": modulus(2_048)}, id="2048 bits"),
         pytest.param({"n": modulus(4_096)}, id="4096 bits"),
-        pytest.param(
-            {"x5c": ["MIIB"], "x5t": "x", "key_ops": ["verify"], "ext": True, "more": {"a": [1]}}, id="members that mean nothing here"
-        ),
+        pytest.param({"key_ops": ["verify"]}, id="to verify"),
+        pytest.param({"key_ops": ["sign", "verify"], "use": GONE}, id="to sign and to verify"),
+        pytest.param({"x5c": ["MIIB"], "x5t": "x", "ext": True, "more": {"a": [1]}}, id="members that mean nothing here"),
         pytest.param({"d": "AQAB", "p": "Aw"}, id="broken private members"),
     ],
 )
@@ -92,6 +92,7 @@ def test_private_keys_are_read_as_public_ones(pool: UserPool) -> None:
 NO_KID = "an entry without a `kid`"
 NOT_RS256 = "kid 'bad' is not for RS256 signatures"
 NO_KEY = "kid 'bad' is no RSA public key"
+OPERATIONS = "kid 'bad' has `key_ops` that are no list of names"
 WEAK = "kid 'bad' is weaker than RSA 2048 bits with an odd modulus and an odd exponent"
 
 
@@ -110,6 +111,10 @@ WEAK = "kid 'bad' is weaker than RSA 2048 bits with an odd modulus and an odd ex
         pytest.param({"kty": "rsa"}, NOT_RS256, id="kty in small letters"),
         pytest.param({"use": "ENC"}, NOT_RS256, id="for something else"),
         pytest.param({"use": None}, NOT_RS256, id="use null"),
+        pytest.param({"key_ops": None}, OPERATIONS, id="key_ops null"),
+        pytest.param({"key_ops": "verify"}, OPERATIONS, id="key_ops is text"),
+        pytest.param({"key_ops": {"verify": True}}, OPERATIONS, id="key_ops is an object"),
+        pytest.param({"key_ops": ["verify", 1]}, OPERATIONS, id="key_ops with a number"),
         pytest.param({"alg": "RS512"}, NOT_RS256, id="RS512"),
         pytest.param({"alg": "PS256"}, NOT_RS256, id="PS256"),
         pytest.param({"alg": "RSA-OAEP"}, NOT_RS256, id="RSA-OAEP"),
@@ -149,6 +154,16 @@ def test_other_keys_are_skipped_and_do_not_spoil_the_rest(changes: dict[str, Any
 def test_keys_for_encryption_are_ignored(changes: dict[str, Any], pool: UserPool) -> None:
     """A set may hold them: they verify nothing, spoil nothing, and nobody is told of them."""
     found = parse(document(entry(pool, use="enc", **changes), pool.access_key.jwk))
+
+    assert list(found.keys) == [pool.access_key.kid]
+    assert found.skipped == ()
+
+
+@pytest.mark.parametrize("operations", [["encrypt"], ["wrapKey", "unwrapKey"], ["sign"], ["Verify"], []], ids=repr)
+@pytest.mark.parametrize("changes", [{}, {"use": GONE}, {"kid": GONE}])
+def test_keys_that_name_other_operations_are_ignored(operations: list[str], changes: dict[str, Any], pool: UserPool) -> None:
+    """A key that says what it is for, and not that it verifies, verifies nothing, whatever its use."""
+    found = parse(document(entry(pool, key_ops=operations, **changes), pool.access_key.jwk))
 
     assert list(found.keys) == [pool.access_key.kid]
     assert found.skipped == ()
@@ -262,9 +277,16 @@ entries = st.fixed_dictionaries(
         "e": st.sampled_from(["AQAB", "AQAA", "AQ", "AA"]) | st.text("AQgw-_=+/é", max_size=8) | odd,
         "use": st.sampled_from(["sig", "enc"]) | odd,
         "alg": st.sampled_from(["RS256", "RS512"]) | odd,
+        "key_ops": st.sampled_from([["verify"], ["encrypt"], []]) | odd,
         "d": odd,
     },
 )
+
+
+def lacks_verify(entry: dict[str, Any]) -> bool:
+    """Whether a key names what it is for, and verifying is not in it."""
+    operations = entry.get("key_ops")
+    return isinstance(operations, list) and "verify" not in operations and all(isinstance(name, str) for name in operations)
 
 
 @given(st.lists(entries | odd, max_size=4).map(lambda keys: {"keys": keys}) | odd)
@@ -276,7 +298,7 @@ def test_any_json_gives_keys_or_an_error(value: Any) -> None:
         return
 
     assert isinstance(found, KeySet)
-    ours = [entry for entry in value["keys"] if not (isinstance(entry, dict) and entry.get("use") == "enc")]
+    ours = [entry for entry in value["keys"] if not (isinstance(entry, dict) and (entry.get("use") == "enc" or lacks_verify(entry)))]
     assert len(found.keys) + len(found.skipped) == len(ours)
     for kid, key in found.keys.items():
         assert key.kid == kid
