@@ -17,6 +17,7 @@ GREATEST_REFRESH_SECONDS: Final = 900.0  # a key that leaves the set stops worki
 LATE_SECONDS: Final = 10.0  # after a fetch became due; then its keys are past their refresh
 UNSEEN_KID_SECONDS: Final = 10.0  # at most one fetch for unseen kids in this time
 START_UP_ABSENCE_SECONDS: Final = 1.0  # for a kid that waited for the first fetch, which may have come just before its key
+FIRST_FETCH_SECONDS: Final = 10.0  # for which a pool that was not tried yet keeps the process from being ready
 LONGEST_ABSENCE_SECONDS: Final = 300.0
 MAX_ABSENT_KIDS: Final = 256
 FIRST_RETRY_SECONDS: Final = 1.0
@@ -33,6 +34,14 @@ class Miss(Enum):
     UNAVAILABLE = "unavailable"  # nothing can be said
 
 
+class Standing(Enum):
+    """What is known about the place of a pool's keys."""
+
+    UNTRIED = "untried"
+    GOOD = "good"  # its last fetch was
+    FAILED = "failed"  # its last fetch has
+
+
 class Absence(NamedTuple):
     """A kid that a fetch was made for in vain.
 
@@ -47,7 +56,7 @@ class Absence(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
-    """All that is known about the keys of one user pool. Times are seconds of a monotonic clock.
+    """All that is known about the keys of one user pool. Times are seconds of a clock that nobody sets, see `keys.clock`.
 
     Args:
         due: when the next fetch is due.
@@ -78,6 +87,17 @@ class PoolState:
     def usable(self, now: float) -> bool:
         """Whether there are keys that are not too old."""
         return self.key_set is not None and now - self.fetched_at <= self.ceiling
+
+    def tried(self, now: float) -> bool:
+        """Whether nobody needs to wait for the first fetch any more: it has ended, keys are here all the same, or it took too long to come."""
+        return self.attempted_at is not None or self.usable(now) or now - self.due >= FIRST_FETCH_SECONDS
+
+    @property
+    def standing(self) -> Standing:
+        """What is known about the place that its keys come from."""
+        if self.attempted_at is None:
+            return Standing.UNTRIED
+        return Standing.FAILED if self.failures else Standing.GOOD
 
 
 class Good(NamedTuple):

@@ -2,16 +2,23 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 from authz_server.core.user_pools import UserPool
 from authz_server.keys.fetch import Answer, Fetch, FetchError
 from authz_server.keys.jwks import JwksError, KeySet, parse
-from authz_server.keys.life_cycle import Good, failed, fetched
+from authz_server.keys.life_cycle import Good, Standing, failed, fetched
 from authz_server.keys.store import PoolKeys
+from authz_server.keys.turns import Turns
 
-CONCURRENT_FETCHES: Final = 32
+PLACES: Final[Mapping[Standing, int]] = {
+    Standing.UNTRIED: 32,
+    Standing.GOOD: 32,
+    Standing.FAILED: 8,
+}  # the dead ones only starve each other
+LOOK_SECONDS: Final = 10.0  # between looks at the clock, which may have gone on while the loop's own stood still
 MAX_SKIPPED: Final = 5  # that are named in the log
 MAX_DETAIL: Final = 1_000  # characters; whoever publishes keys chooses their names
 GOOD: Final = frozenset({"ok", "unchanged"})  # how a good fetch ends
@@ -47,9 +54,10 @@ class KeyRefresher:
         self._spread = spread
         self._observer = observer
         self._loop = asyncio.new_event_loop()
-        self._slots = asyncio.Semaphore(CONCURRENT_FETCHES)
+        self._turns = {standing: Turns(places) for standing, places in PLACES.items()}
         self._tasks: dict[PoolKeys, asyncio.Task[None]] = {}
         self._wanted: dict[PoolKeys, asyncio.Event] = {}
+        self._looking = self._loop.create_task(self._look_at_the_clock())
         self._thread = threading.Thread(target=self._loop.run_forever, name="keys", daemon=True)
         self._thread.start()
 
@@ -91,26 +99,35 @@ class KeyRefresher:
             keys.release()
         elif keys.awaited():
             event.set()
+            self._turns[keys.state.standing].prefer(keys)
 
     def _configure(self, keys: PoolKeys, pool: UserPool) -> None:
         keys.configure(pool)
         self._wanted[keys].set()
 
     async def _cancel(self) -> None:
-        tasks = tuple(self._tasks.values())
+        self._looking.cancel()
+        tasks = (self._looking, *self._tasks.values())
         for keys in tuple(self._tasks):
             self._end(keys)
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def _look_at_the_clock(self) -> None:
+        """Begin what became due while the machine was suspended, when timers stand still."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = self._clock()
+            for keys, wanted in self._wanted.items():
+                if keys.state.due <= now:
+                    wanted.set()
+
     async def _keep_fresh(self, keys: PoolKeys) -> None:
         wanted = self._wanted[keys]
         while True:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, keys.state.due - self._clock())):
                     await wanted.wait()
-            except TimeoutError:
-                pass
-            async with self._slots:
+            async with self._turns[keys.state.standing].turn(keys):
                 await self._refresh(keys)
             wanted.clear()
 

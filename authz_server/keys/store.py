@@ -20,7 +20,7 @@ class PoolKeys:
     Args:
         pool: whose keys.
         clock: monotonic seconds.
-        ask: called when a fetch is wanted that is not under way.
+        ask: called when the first check waits for a fetch, also for one that is due or under way.
         kept: what an earlier process left of them, or None.
     """
 
@@ -76,12 +76,12 @@ class PoolKeys:
                 fetch.set_result(None)
                 return fetch
             self.waiting += 1
+            is_first = self.waiting == 1
             if len(self._asked) < MAX_ABSENT_KIDS and len(kid) <= MAX_KID_LENGTH:
                 self._asked.add(kid)
-            if self._fetch is not None:
-                return fetch
             self._fetch = fetch
-        self._ask(self)
+        if is_first:
+            self._ask(self)
         return fetch
 
     def awaited(self) -> bool:
@@ -133,7 +133,7 @@ class Refresher(Protocol):
         ...
 
     def ask(self, keys: PoolKeys) -> None:
-        """Fetch these keys now."""
+        """Fetch these keys now, if no fetch has begun."""
         ...
 
     def configure(self, keys: PoolKeys, pool: UserPool) -> None:
@@ -183,9 +183,9 @@ class KeyStore:
         return tuple(self._pools.values())
 
     def attempted(self) -> bool:
-        """Whether every pool can answer, or has had its first fetch: an earlier process's keys are as good as one."""
+        """Whether every pool can answer, has had its first fetch, or has waited for it too long: an earlier process's keys are as good as one."""
         now = self._clock()
-        return all(keys.state.attempted_at is not None or keys.state.usable(now) for keys in self.all())
+        return all(keys.state.tried(now) for keys in self.all())
 
     def answerable(self) -> bool:
         """Whether some check can be answered: not every pool lacks keys."""

@@ -14,9 +14,10 @@ import pytest
 from authz_server.core.authorizers import KeysPending
 from authz_server.core.user_pools import KeySettings
 from authz_server.core.user_pools import UserPool as Place
+from authz_server.keys import refresher as refreshing
 from authz_server.keys.fetch import Answer, Fetch, FetchError
-from authz_server.keys.life_cycle import PoolState
-from authz_server.keys.refresher import CONCURRENT_FETCHES, KeyRefresher
+from authz_server.keys.life_cycle import PoolState, Standing
+from authz_server.keys.refresher import PLACES, KeyRefresher
 from authz_server.keys.store import PoolKeys
 from authz_server.testing import ManualClock, UserPool
 
@@ -154,7 +155,7 @@ def test_keys_are_fetched_at_once(
 ) -> None:
     """Watching begins with a fetch from the pool's place; it wakes those who wait, and the observer sees the new state."""
     endpoint.answers.put(pool.jwks_document())
-    keys = PoolKeys(place, clock, lambda _: pytest.fail("nobody needs to ask"))
+    keys = PoolKeys(place, clock, lambda _: None)
     waiting = pending(keys)
     make(spread=lambda: 0.5).watch(keys)
     ended = observer.next()
@@ -472,18 +473,29 @@ def test_closing_ends_every_fetch(make: Make, place: Place, clock: ManualClock, 
     assert observer.told.empty()
 
 
-def test_fetches_at_once_are_bounded(
-    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
-) -> None:
-    """With many pools no more than 32 fetches run at once, and every pool gets its turn."""
+@pytest.fixture
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let silent places hold theirs for as long as they are silent."""
+    monkeypatch.setattr("authz_server.keys.turns.HOLD_SECONDS", 3_600.0)
+
+
+def places(count: int, name: str = "pool") -> list[Place]:
+    """Name pools."""
+    return [Place(id=f"{name} {number}", issuer="", jwks=f"{name} {number}") for number in range(count)]
+
+
+@pytest.mark.usefixtures("_patience")
+def test_fetches_at_once_are_bounded(make: Make, pool: UserPool, clock: ManualClock, endpoint: Endpoint, observer: Observer) -> None:
+    """With many pools no more than 32 first fetches run at once, and every pool gets its turn."""
     refresher = make()
     endpoint.hold = True
-    assert CONCURRENT_FETCHES == 32
-    pools = CONCURRENT_FETCHES + 3
-    for number in range(pools):
+    bound = PLACES[Standing.UNTRIED]
+    assert bound == 32
+    pools = places(bound + 3)
+    for place in pools:
         endpoint.answers.put(pool.jwks_document())
-        watched(refresher, place.__class__(id=str(number), issuer="", jwks=str(number)), clock)
-    gates = [endpoint.held.get(timeout=PATIENCE) for _ in range(CONCURRENT_FETCHES)]
+        watched(refresher, place, clock)
+    gates = [endpoint.held.get(timeout=PATIENCE) for _ in range(bound)]
     let_run(refresher)
 
     assert endpoint.held.empty()
@@ -494,4 +506,104 @@ def test_fetches_at_once_are_bounded(
     endpoint.hold = False
     for gate in gates:
         refresher._loop.call_soon_threadsafe(gate.set)
-    assert {observer.next().keys.pool.id for _ in range(pools)} == {str(number) for number in range(pools)}
+    assert {observer.next().keys.pool for _ in pools} == set(pools)
+
+
+class World:
+    """Places of keys of which some fall silent: whoever asks there waits until the end of the test."""
+
+    def __init__(self, document: bytes) -> None:
+        self.silent: set[str] = set()
+        self.begun: SimpleQueue[str] = SimpleQueue()
+        self._document = document
+
+    async def __call__(self, pool: Place, _: str | None) -> Answer:
+        """Fetch."""
+        self.begun.put(pool.jwks)
+        if pool.jwks in self.silent:
+            await asyncio.Event().wait()
+        if pool.jwks.startswith("bad"):
+            raise FetchError("connection", "refused")
+        return Answer(self._document)
+
+
+@pytest.mark.usefixtures("_patience")
+@pytest.mark.parametrize("asked", [True, False], ids=["that checks wait for", "that are due"])
+def test_dead_pools_keep_no_good_pool_from_its_fetch(
+    asked: bool,  # noqa: FBT001 - a parameter of the test
+    *,
+    make: Make,
+    pool: UserPool,
+    clock: ManualClock,
+    observer: Observer,
+) -> None:
+    """However many pools whose last fetch failed are silent by now, asked for or due, a good one is fetched, asked for or due."""
+    world = World(pool.jwks_document())
+    refresher = make(world)
+    bad = [watched(refresher, place, clock) for place in places(1_000, "bad")]
+    good = [watched(refresher, place, clock) for place in places(2, "good")]
+    assert {observer.next().keys for _ in (*bad, *good)} == {*bad, *good}
+    clock.advance(10.0)
+    world.silent |= {keys.pool.jwks for keys in bad}
+    for keys in bad:
+        if asked:
+            pending(keys)
+        else:
+            renew(refresher, keys)
+    let_run(refresher)
+    world.begun = SimpleQueue()
+    waiting = pending(good[0])
+    renew(refresher, good[1])
+
+    assert waiting.result(PATIENCE) is None
+    assert {observer.next().keys for _ in good} == set(good)
+    let_run(refresher)
+    assert {world.begun.get_nowait() for _ in good} == {"good 0", "good 1"}
+    assert world.begun.empty()
+
+
+@pytest.mark.usefixtures("_patience")
+def test_a_first_fetch_that_a_check_waits_for_overtakes(make: Make, pool: UserPool, clock: ManualClock, endpoint: Endpoint) -> None:
+    """At the start nobody knows who is silent: of thousands the one whose token comes is fetched as soon as two places are free."""
+    refresher = make()
+    endpoint.hold = True
+    for place in places(1_000):
+        watched(refresher, place, clock)
+    keys = watched(refresher, places(1, "wanted")[0], clock)
+    gates = [endpoint.held.get(timeout=PATIENCE) for _ in range(PLACES[Standing.UNTRIED])]
+    let_run(refresher)  # it stands in line
+    pending(keys)
+    let_run(refresher)
+    for gate in gates[:2]:
+        endpoint.answers.put(pool.jwks_document())
+        refresher._loop.call_soon_threadsafe(gate.set)
+        endpoint.held.get(timeout=PATIENCE)
+
+    begun = [endpoint.begun.get_nowait() for _ in range(len(gates) + 2)]
+    assert "wanted 0" in begun
+
+
+def test_what_became_due_while_the_machine_slept_is_fetched_soon(
+    make: Make,
+    pool: UserPool,
+    place: Place,
+    clock: ManualClock,
+    endpoint: Endpoint,
+    observer: Observer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Timers of the loop stand still meanwhile, and so the clock is looked at now and then; what is not due is left alone."""
+    assert refreshing.LOOK_SECONDS == 10.0
+    monkeypatch.setattr(refreshing, "LOOK_SECONDS", 0.01)
+    endpoint.answers.put(pool.jwks_document())
+    endpoint.answers.put(Answer(pool.jwks_document(), None, 900.0))
+    refresher = make()
+    keys = watched(refresher, place, clock)
+    later = watched(refresher, replace(place, id="later"), clock)
+    assert {observer.next().keys for _ in range(2)} == {keys, later}
+    assert keys.state.due < later.state.due
+    endpoint.answers.put(pool.jwks_document())
+    clock.advance(600.0)
+
+    assert observer.next().keys is keys
+    assert observer.told.empty()

@@ -86,7 +86,7 @@ def settle(keys: PoolKeys, good: KeySet, clock: ManualClock) -> None:
 
 
 def test_checks_join_the_first_fetch(keys: PoolKeys, good: KeySet, pool: UserPool, clock: ManualClock, refresher: Recorder) -> None:
-    """Until the first fetch has ended every check waits for it, and nobody asks for another one."""
+    """Until the first fetch has ended every check waits for it; the first one asks for it to come soon, and nobody asks for another one."""
     first = pending(keys)
 
     assert pending(keys, pool.id_key.kid) is first
@@ -95,7 +95,7 @@ def test_checks_join_the_first_fetch(keys: PoolKeys, good: KeySet, pool: UserPoo
     assert first.done()
     assert first.result(timeout=0) is None
     assert keys.find(pool.id_key.kid) == good.keys[pool.id_key.kid]
-    assert refresher.told == []
+    assert refresher.told == [("ask", keys)]
 
 
 def test_a_failed_fetch_wakes_those_who_wait(keys: PoolKeys, clock: ManualClock) -> None:
@@ -116,7 +116,7 @@ def test_a_check_that_waited_for_the_first_fetch_is_told_that_its_kid_is_unknown
 
     assert first.done()
     assert refused(keys, "made up") is Reason.KEY_UNKNOWN
-    assert refresher.told == []
+    assert refresher.told == [("ask", keys)]
 
 
 def test_an_unseen_kid_asks_for_one_shared_fetch(keys: PoolKeys, good: KeySet, clock: ManualClock, refresher: Recorder) -> None:
@@ -317,7 +317,30 @@ def test_kept_keys_answer_at_once(place: Place, good: KeySet, pool: UserPool, cl
     assert (keys.state.due, keys.state.etag) == (1_000.0, '"v1"')
     clock.advance(85_401.0)
     assert not keys.holds(good.keys[pool.id_key.kid])
-    assert (store.attempted(), store.answerable()) == (False, False)
+    assert (store.attempted(), store.answerable()) == (True, False)
+
+
+def test_a_first_fetch_is_waited_for_ten_seconds(place: Place, good: KeySet, clock: ManualClock, refresher: Recorder) -> None:
+    """A pool whose turn does not come, behind thousands that are silent, no longer makes the others unready; one that comes later has its own time."""
+    store = KeyStore(clock, refresher)
+    keys, _ = store.keys(place), store.keys(replace(place, id="behind"))
+    keys.put(fetched(keys.state, Good(good), clock.now, 0.0))
+    clock.advance(9.9)
+    assert not store.attempted()
+    clock.advance(0.1)
+    assert (store.attempted(), store.answerable()) == (True, True)
+    store.keys(replace(place, id="later"))
+    assert not store.attempted()
+
+
+def test_kept_keys_that_are_too_old_count_for_nothing(place: Place, good: KeySet, clock: ManualClock, refresher: Recorder) -> None:
+    """The first fetch is waited for as if nothing had been kept."""
+    store = KeyStore(clock, refresher, lambda _: Kept(good, None, 86_399.0))
+    store.keys(place)
+    assert store.attempted()
+    clock.advance(2.0)
+
+    assert not store.attempted()
 
 
 def test_without_kept_keys_the_first_fetch_is_waited_for(place: Place, clock: ManualClock, refresher: Recorder) -> None:
