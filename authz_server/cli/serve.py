@@ -290,14 +290,15 @@ def _serve(settings: "Settings", line: Line | None) -> None:
 
 
 def _supervise(workers: int, listen: tuple[str, ...], admin: tuple[str, int] | None, end_seconds: float) -> None:
-    """Answer checks in several processes, each started by this very command."""
+    """Answer checks in several processes, each started by this very command, but with no code from where that was given (-P)."""
     try:
         for address in listen:
             endpoint(address, workers - 1)
     except ValueError as error:
         raise click.UsageError(f"--workers {workers} --listen {error}") from error
+    command = (sys.executable, "-P", *sys.orig_argv[1:])
     try:
-        supervise(Supervision(workers=workers, command=(sys.executable, *sys.orig_argv[1:]), admin=admin, end_seconds=end_seconds))
+        supervise(Supervision(workers=workers, command=command, admin=admin, end_seconds=end_seconds))
     except (ListenError, WorkerError) as error:
         options.fail(error)
 

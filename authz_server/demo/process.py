@@ -145,4 +145,4 @@ def authz_server(*arguments: str, log: Path, environment: Mapping[str, str] | No
     Returns:
         The process.
     """
-    return Process([sys.executable, "-m", "authz_server", *arguments], log=log, environment=environment)
+    return Process([sys.executable, "-P", "-m", "authz_server", *arguments], log=log, environment=environment)

@@ -28,7 +28,7 @@ def parts(path: Path, environment: Mapping[str, str]) -> Iterator[Part]:
     Raises:
         ConfigurationError: with every mistake; nothing was yielded.
     """
-    command = [sys.executable, "-m", "authz_server.config", str(path)]
+    command = [sys.executable, "-P", "-m", "authz_server.config", str(path)]  # -P: no code from where the server was started
     try:
         child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)  # noqa: S603 - our own module
     except OSError as error:  # no memory, processes or files are left
