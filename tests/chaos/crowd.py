@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event
 
 from authz_server.envoy.stubs import CheckResponse
-from tests.chaos.load import CHECK
+from tests.chaos.load import CHECK, read
 from tests.chaos.oracle import NO_ANSWER, Answer, Oracle, Question
 
 sys.path.append(str(Path(__file__).parents[2] / "load_tests"))
@@ -94,9 +94,4 @@ class _Judged(caller.Calls):
 
 
 def _read(octets: bytes) -> Answer:
-    response = CheckResponse.FromString(octets[PREFIX:])
-    if not octets:
-        return Answer(NO_ANSWER)
-    if response.status.code:
-        return Answer(response.denied_response.status.code)
-    return Answer(200, {option.header.key: option.header.value for option in response.ok_response.headers})
+    return read(CheckResponse.FromString(octets[PREFIX:])) if octets else Answer(NO_ANSWER)

@@ -1,9 +1,10 @@
 """Load: questions at a fixed rate, whatever becomes of the answers."""
 
 import itertools
+import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from types import TracebackType
@@ -113,9 +114,31 @@ def _answer(call: Callable[..., object], question: Question) -> Answer:
         answer = call(question.octets, timeout=PATIENCE_SECONDS)
     except grpc.RpcError as error:
         return Answer(NO_ANSWER, detail=repr(error))
-    if answer.status.code:
-        return Answer(answer.denied_response.status.code)
-    return Answer(200, {option.header.key: option.header.value for option in answer.ok_response.headers})
+    return read(answer)
+
+
+def read(response: CheckResponse) -> Answer:
+    """Read what a server has answered itself."""
+    if response.status.code:
+        denied = response.denied_response
+        headers = {option.header.key: option.header.value for option in denied.headers}
+        return Answer(denied.status.code, flaw=_flaw(denied.status.code, headers, denied.body))
+    return Answer(200, {option.header.key: option.header.value for option in response.ok_response.headers})
+
+
+def _flaw(status: int, headers: Mapping[str, str], body: str) -> str:
+    """Say what makes a denial none of API Gateway's, if anything."""
+    try:
+        members = json.loads(body)
+    except ValueError:
+        members = None
+    if not isinstance(members, dict) or members.keys() != {"message"} or not isinstance(members["message"], str):
+        return f"the body {body!r}"
+    if headers.get("content-type") != "application/json" or not headers.get("x-amzn-errortype"):
+        return f"the headers {headers}"
+    if status == 503 and not headers.get("retry-after", "").isdecimal():
+        return "no time to come again"
+    return ""
 
 
 def id_tokens(pool: UserPool, count: int, kind: str = "ID token", *, lives: int = 3_600) -> list[Question]:

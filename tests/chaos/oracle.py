@@ -57,11 +57,13 @@ class Answer(NamedTuple):
         status: HTTP status, or `NO_ANSWER`.
         claims: headers of an allow.
         detail: why there is no answer.
+        flaw: what no answer may have, whatever was asked and whatever goes on.
     """
 
     status: int
     claims: Mapping[str, str] = {}
     detail: str = ""
+    flaw: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class Oracle:
                 self._blame(f"{question.kind}: {answer.status} {answer.detail}, permitted: {rules}")
             elif answer.status == 200 and answer.claims != question.claims:
                 self._blame(f"{question.kind}: allowed with {dict(answer.claims)} in place of {dict(question.claims)}")
+            elif answer.flaw:
+                self._blame(f"{question.kind}: {answer.status} with {answer.flaw}")
             if answer.status != question.status:
                 self.failed[question.kind] += 1
             if self._target.permits(question, answer.status):

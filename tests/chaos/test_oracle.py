@@ -2,8 +2,12 @@
 
 import pytest
 
+from authz_server.core.decisions import Reason
+from authz_server.envoy.response import deny
+from authz_server.envoy.stubs import CheckResponse
 from tests.chaos.figure import HEAD, table
-from tests.chaos.oracle import DENIED, NO_ANSWER, Answer, Oracle, Question
+from tests.chaos.load import read
+from tests.chaos.oracle import DENIED, NO_ANSWER, REQUEST_ID, Answer, Oracle, Question
 
 TOKEN = Question(kind="token", status=200, claims={"x-auth-sub": "ada"})
 GOOD, OTHER = Answer(200, {"x-auth-sub": "ada"}), Answer(200, {"x-auth-sub": "bob"})
@@ -56,6 +60,45 @@ def test_claims_count_in_every_time(oracle):
     oracle.turn({"token": {200, 503}})
 
     assert not verdict(oracle, OTHER)
+
+
+@pytest.mark.parametrize("reason", [Reason.KEY_UNKNOWN, Reason.KEYS_UNAVAILABLE, Reason.OVERLOADED, Reason.INTERNAL_ERROR])
+def test_a_denial_as_api_gateway_words_it_has_no_flaw(reason):
+    """Those that the server writes are such."""
+    answer = read(CheckResponse.FromString(deny(reason.value, REQUEST_ID)))
+
+    assert answer == Answer(reason.value.status)
+
+
+def without(denied, header):
+    """Take a header away."""
+    kept = [option for option in denied.headers if option.header.key != header]
+    del denied.headers[:]
+    denied.headers.extend(kept)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda denied: setattr(denied, "body", ""),
+        lambda denied: setattr(denied, "body", "Service Unavailable"),
+        lambda denied: setattr(denied, "body", '["message"]'),
+        lambda denied: setattr(denied, "body", '{"message":null}'),
+        lambda denied: setattr(denied, "body", '{"message":"Service Unavailable","token":"x"}'),
+        lambda denied: without(denied, "content-type"),
+        lambda denied: without(denied, "x-amzn-errortype"),
+        lambda denied: without(denied, "retry-after"),
+    ],
+    ids=["no body", "text", "a list", "no message", "more than a message", "no type", "no error type", "no time to come again"],
+)
+def test_a_denial_in_other_words_is_wrong_in_every_time(oracle, spoil):
+    """Clients of API Gateway read its body and headers, and come again when a 503 tells them to."""
+    response = CheckResponse.FromString(deny(Reason.KEYS_UNAVAILABLE.value, REQUEST_ID))
+    oracle.turn({"token": {503}})
+    assert verdict(oracle, read(response))
+    spoil(response.denied_response)
+
+    assert not verdict(oracle, read(response))
 
 
 def test_what_is_right_may_still_be_a_failure(oracle):
