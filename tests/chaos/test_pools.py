@@ -1,4 +1,4 @@
-"""Ten thousand user pools in one configuration."""
+"""Thousands of user pools in one configuration."""
 
 import json
 from collections.abc import Sequence
@@ -6,14 +6,20 @@ from pathlib import Path
 from signal import Signals
 
 import pytest
+import yaml
 
-from authz_server.testing import UserPool
+from authz_server import testing
+from authz_server.testing import LocalCognito, UserPool
 from authz_server.testing.signing_key import new_rsa_key
 from tests.chaos.fault import Fault
+from tests.chaos.load import id_tokens
 from tests.chaos.oracle import Question
 from tests.chaos.stage import Stage
+from tests.e2e.stack import CONFIGURATION
 
 POOLS, PER_AUTHORIZER, KEY_SETS, ASKED = 10_000, 1_000, 5, 60
+SILENT = [f"eu-west-1_Silent{number:04}" for number in range(1_000)]
+SILENT_SECONDS = 5.0  # longer than any fetch
 GENERATION_MIB = 60.0  # while one takes over from another there are two
 
 
@@ -82,3 +88,44 @@ def test_a_reload_with_ten_thousand_pools(stage: Stage):
         growth=GENERATION_MIB,
     )
     stage.chaos(server, questions=questions(pools)).meet(fault)
+
+
+def among_silent_ones(jwks: str) -> str:
+    """Configure a thousand user pools whose keys are at a place of their own before the one that works, with a route for them."""
+    written = yaml.safe_load(CONFIGURATION)
+    pools = {pool: {"jwks_uri": jwks} for pool in SILENT}
+    arns = [f"arn:aws:cognito-idp:eu-west-1:123456789012:userpool/{pool}" for pool in SILENT]
+    written["authorizers"] = {"silent": {"type": "cognito_user_pools", "provider_arns": arns}, **written["authorizers"]}
+    written["apis"]["petstore"]["routes"]["/silent"] = {"GET": {"authorizer": "silent"}}
+    written["user_pools"] = {**pools, **written["user_pools"]}
+    return json.dumps(written)
+
+
+def of_silent_ones(pool: UserPool) -> list[Question]:
+    """Ask with a token of each of the thousand."""
+    claims = pool.id_claims(pool.add_user("ada"))
+    issuer = claims["iss"].removesuffix(pool.id)
+    tokens = [pool.id_key.sign({**claims, "iss": f"{issuer}{silent}"}) for silent in SILENT]
+    return [Question(kind="silent pool's", status=503, path="/prod/silent", token=token) for token in tokens]
+
+
+def test_new_keys_among_silent_pools(stage: Stage):
+    """A thousand dead endpoints, of which checks ask all the time, delay neither the start nor the new keys of the pool that works."""
+    silent = stage.running.enter_context(LocalCognito(stage.other))
+    silent.faults[stage.other.id] = testing.Fault(delay=SILENT_SECONDS)
+    server = stage.start(configuration=among_silent_ones(silent.jwks_uri(stage.other)), seconds=30.0)
+    stage.pool.rotate()
+    new = id_tokens(stage.pool, 40, "new key's")
+    silence = of_silent_ones(stage.other)
+    known = [each for pair in zip(stage.questions, new * 2, strict=True) for each in pair]
+    asked = [each for number, one in enumerate(silence) for each in (one, *(known[(8 * number + place) % 160] for place in range(8)))]
+    fault = Fault(
+        name="keys rotated among 1,000 silent user pools",
+        begin=lambda: None,
+        felt=lambda: stage.cognito.fetches(stage.pool) == 2,
+        asked=asked,
+        failures={503},  # of all that wait for a fetch few may
+        within=3.0,
+    )
+    stage.chaos(server).meet(fault)
+    assert silent.fetches(stage.other) > len(SILENT) / 2

@@ -106,7 +106,7 @@ class Week:
         self.user = self.pool.add_user("ada")
         self.stranger = UserPool(self.pool.id)
         self.endpoint = Endpoint(self.pool, clock)
-        self.asking = False
+        self.asking = True  # time begins with the first answer
         with patch("asyncio.new_event_loop", lambda: SkippingLoop(clock, lambda: self.asking and not self.endpoint.fetching.locked())):
             self.refresher = KeyRefresher(self.endpoint, clock, Random(2).random, self)  # noqa: S311 - spreads fetches
         self.check = Check(
