@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -19,6 +20,7 @@ PLACES: Final[Mapping[Standing, int]] = {
     Standing.FAILED: 8,
 }  # the dead ones only starve each other
 LOOK_SECONDS: Final = 10.0  # between looks at the clock, which may have gone on while the loop's own stood still
+THREADS: Final = 256  # for names and files; a name whose servers are silent takes one for many times as long as its fetch
 MAX_SKIPPED: Final = 5  # that are named in the log
 MAX_DETAIL: Final = 1_000  # characters; whoever publishes keys chooses their names
 GOOD: Final = frozenset({"ok", "unchanged"})  # how a good fetch ends
@@ -54,6 +56,7 @@ class KeyRefresher:
         self._spread = spread
         self._observer = observer
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(THREADS, "keys"))
         self._turns = {standing: Turns(places) for standing, places in PLACES.items()}
         self._tasks: dict[PoolKeys, asyncio.Task[None]] = {}
         self._wanted: dict[PoolKeys, asyncio.Event] = {}

@@ -583,6 +583,29 @@ def test_a_first_fetch_that_a_check_waits_for_overtakes(make: Make, pool: UserPo
     assert "wanted 0" in begun
 
 
+def test_names_that_nobody_knows_keep_no_thread_from_others(make: Make, pool: UserPool, clock: ManualClock, observer: Observer) -> None:
+    """A fetch that is given up leaves a thread behind which still asks for a name; there are enough for those who come later."""
+    known = threading.Event()
+
+    async def fetch(place: Place, _: str | None) -> Answer:
+        silent = place.jwks.startswith("silent")
+        try:
+            async with asyncio.timeout(0.01 if silent else PATIENCE):
+                await asyncio.to_thread(known.wait if silent else pool.jwks_document)
+        except TimeoutError:
+            raise FetchError("timeout", "no answer") from None
+        return Answer(pool.jwks_document())
+
+    refresher = make(fetch)
+    try:
+        silent = [watched(refresher, place, clock) for place in places(100, "silent")]
+        assert {observer.next().keys for _ in silent} == set(silent)
+        watched(refresher, places(1, "good")[0], clock)
+        assert observer.next().outcome == "ok"
+    finally:
+        known.set()
+
+
 def test_what_became_due_while_the_machine_slept_is_fetched_soon(
     make: Make,
     pool: UserPool,
