@@ -50,6 +50,7 @@ Transport = Literal["grpcio", "asyncio"]
 Happening = Event | Literal["rotate"]
 
 ENDS: Final[frozenset[Happening]] = frozenset({"drain", "stop"})
+FULL_COLLECTION_AFTER: Final = 1_000  # collections of the middle generation; Python's own is 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         RevocationsError: when the file of revocations is bad, or Redis can not be asked.
     """
     events: SimpleQueue[Happening] = SimpleQueue()
+    collect_rarely()
     with ExitStack() as stack:
         metrics = Metrics(__version__)
         certificates = _certificates(settings.tls, metrics)
@@ -138,7 +140,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
             stack.callback(FileWatch(settings.tls.paths, lambda: events.put("rotate")).close)
         with _threads_of_door(settings):
             door.start()
-        gc.freeze()  # what lives as long as the process need not be searched for garbage
+        gc.freeze()  # what lives as long as the process need not be searched for garbage, by the few full collections that there are
         _logger.info("authz-server %s listens on %s%s", __version__, ", ".join(settings.listen), _how(settings))
         if settings.supervisor is not None:
             _attach(settings.supervisor, events, readiness, metrics)
@@ -148,6 +150,15 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
             _pause(events, settings.drain_seconds)
         door.stop(settings.grace_seconds)
         _logger.info("stopped")
+
+
+def collect_rarely() -> None:
+    """Put off full garbage collections, which keep all checks waiting while they look at every verdict and route.
+
+    They find next to nothing: generations and verdicts go when nobody refers to them any more, and young cycles are collected as ever.
+    """
+    youngest, middle, _ = gc.get_threshold()
+    gc.set_threshold(youngest, middle, FULL_COLLECTION_AFTER)
 
 
 def _store(settings: Settings, metrics: Metrics, observer: KeyObserver, stack: ExitStack) -> KeyStore:

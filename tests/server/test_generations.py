@@ -1,5 +1,6 @@
 """Reload: whatever files come in whatever order, each check is answered by exactly one generation, the last good one."""
 
+import gc
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from authz_server.config import ConfigurationError, load
 from authz_server.config.compile import parts
 from authz_server.config.parts import Part
+from authz_server.core.gateway import Api, Gateway, Route
+from authz_server.core.routes import Routes
+from authz_server.core.verdicts import Verdict
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.keys.jwks import parse
 from authz_server.keys.life_cycle import Good, fetched
 from authz_server.keys.store import KeyStore, PoolKeys
 from authz_server.observe.metrics import Metrics
-from authz_server.server.check import Check
+from authz_server.server.check import Check, Running
 from authz_server.server.generations import Generations
 from authz_server.testing import UserPool
 
@@ -218,3 +222,22 @@ def test_a_file_that_breaks_off_leaves_no_pool_behind(tmp_path):
 
     assert [keys.pool.id for keys in store.all()] == [POOLS[0].id]
     assert refresher.watched == {POOLS[0].id}
+
+
+def test_a_generation_and_its_verdicts_go_without_the_garbage_collector():
+    """Full collections are rare, and a reload each second must not pile up what is no longer in force."""
+    kinds = (Api, Gateway, Route, Routes, Running, Verdict)
+    run = Reloading()
+    run.begin(set(range(len(POOLS))))
+    try:
+        run._ask_all()
+        gc.collect()
+        before = sum(isinstance(found, kinds) for found in gc.get_objects())
+        gc.disable()
+        for _ in range(3):
+            run._load(set(range(len(POOLS))), None)
+            run._ask_all()
+            assert sum(isinstance(found, kinds) for found in gc.get_objects()) == before
+    finally:
+        gc.enable()
+        run.teardown()

@@ -1,10 +1,11 @@
 """What happens to a running server, in which order."""
 
+import gc
 from queue import SimpleQueue
 
 import pytest
 
-from authz_server.server.serve import _until_end
+from authz_server.server.serve import _until_end, collect_rarely
 
 
 class Loader:
@@ -65,3 +66,13 @@ def test_a_changed_certificate_loads_no_configuration(events):
 
     assert _until_end(events, generations, certificates) == "drain"
     assert (certificates.count, generations.count) == (3, 1)
+
+
+def test_full_collections_are_put_off_and_young_ones_are_not():
+    """Each looks at every verdict and route while all checks wait."""
+    before = gc.get_threshold()
+    try:
+        collect_rarely()
+        assert gc.get_threshold() == (*before[:2], 1_000)
+    finally:
+        gc.set_threshold(*before)
