@@ -11,6 +11,7 @@ LOCKS := requirements.lock requirements-server.lock requirements-build.lock requ
 SECONDS := 300
 FAULT_SECONDS := 5
 MINUTES := 10
+ADDED := env PYTHONPATH=. .venv-server/bin/python
 FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
@@ -106,17 +107,19 @@ audit: .venv .venv-audit ## Look for known vulnerabilities of everything that a 
 wheel: .venv ## Build the wheel, the same octets each time, and the bill of materials of what it runs with
 	$(BIN)/python -m supply_chain.wheel dist
 
-bench: .venv .venv-server ## Measure checks per second and latency, and write build/bench/report.md (needs h2load and wrk; pictures want matplotlib)
-	$(BIN)/python load_tests/bench.py --out build/bench/report.md
+bench: .venv .venv-server ## Measure checks per second, latency and memory, and write build/bench/report.md with pictures (needs h2load and wrk; BENCH_FLAGS=--document puts it into docs and README.md)
+	$(BIN)/python load_tests/bench.py --out build/bench/report.md $(BENCH_FLAGS)
 
-bench-smoke: .venv .venv-server ## The same in a minute
-	$(BIN)/python load_tests/bench.py --smoke --out build/bench-smoke/report.md
+bench-smoke: .venv .venv-server ## The same once and briefly, and with two servers that it does not know
+	$(BIN)/python load_tests/bench.py --smoke --out build/bench-smoke/report.md \
+		--target 'added=$(ADDED) -m authz_server serve --transport asyncio --config {config} --listen 127.0.0.1:{port}' \
+		--noop 'added no-op=$(ADDED) load_tests/noop_server.py asyncio {port}'
 
 bench-guard: .venv .venv-server ## Fail when a check costs clearly more than load_tests/guard.json says (needs h2load)
 	$(BIN)/python load_tests/guard.py
 
-bench-scale: .venv .venv-server ## Draw how cost grows with routes, apis, pools, tokens, claims, streams and reloads (wants matplotlib)
-	$(BIN)/python load_tests/scale.py
+bench-scale: .venv .venv-server ## Draw how cost grows with routes, apis, pools, tokens, claims, streams and reloads (needs h2load; SCALE_FLAGS=--document rewrites the tables)
+	$(BIN)/python load_tests/scale.py $(SCALE_FLAGS)
 
 profile: .venv .venv-server ## Measure and profile each stage of a check, and rewrite the table in docs/performance.md (needs h2load)
 	$(BIN)/python load_tests/stages.py

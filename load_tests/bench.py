@@ -13,23 +13,27 @@ from pathlib import Path
 import charts
 import goals
 import machine
+import parts
 import targets
+from caller import CallError
 from correctness import WrongAnswerError
-from document import PERFORMANCE, replace_block
+from document import PERFORMANCE, README, replace_block
 from measurement import Lengths, measure
 from processes import end_children_on_sigterm
 from report import Report
+from summary import summary
 from traffic import TrafficError
 from workload import Workload
 
 from authz_server.demo.process import StartError
 
-SMOKE = Lengths(warm_up=0.5, run=1.0)
+SMOKE = Lengths(warm_up=0.3, run=0.5)
+FAILURES = (CallError, StartError, TrafficError, WrongAnswerError)
 
 
 def main() -> int:
     """Measure what the arguments ask for, and print the report."""
-    arguments = _arguments()
+    given = arguments()
     end_children_on_sigterm()
     try:
         machine.require_tools()
@@ -37,19 +41,22 @@ def main() -> int:
     except machine.MissingError as error:
         print(error, file=sys.stderr)
         return 2
-    chosen = _chosen(arguments)
-    repetitions = 1 if arguments.smoke else arguments.repetitions
-    lengths = SMOKE if arguments.smoke else Lengths(warm_up=arguments.seconds / 3, run=arguments.seconds)
-    report = Report(machine.description(), _method(repetitions, lengths), {target.name: target.floor for target in chosen})
+    wanted = chosen(given)
+    repetitions = 1 if given.smoke else given.repetitions
+    lengths = SMOKE if given.smoke else Lengths(warm_up=given.seconds / 3, run=given.seconds)
+    report = Report(machine.description(), _method(repetitions, lengths), {target.name: target.floor for target in wanted})
     with tempfile.TemporaryDirectory(prefix="authz-bench-") as folder, Workload(Path(folder)) as work:
-        _run(chosen, report, repetitions, lengths, targets.Stage(work=work, cores=cores, folder=Path(folder)))
-    text = report.markdown() + goals.markdown(report)
+        stage = targets.Stage(work=work, cores=cores, folder=Path(folder))
+        _run(wanted, report, repetitions, lengths, stage)
+        beside = _parts(given, report, stage)
+    text = report.markdown() + beside + goals.markdown(report)
     print(text)
-    if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text + charts.markdown(report, arguments.out))
-    if arguments.document:
+    if given.out:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(text + charts.markdown(report, given.out))
+    if given.document:
         replace_block(PERFORMANCE, "bench", text)
+        replace_block(README, "fast", summary(text))
     return 1 if report.failures else 0
 
 
@@ -67,14 +74,32 @@ def _measure(target: targets.Target, report: Report, lengths: Lengths, stage: ta
         with target.start(stage) as running:
             for load in target.loads:
                 report.add(target.name, load, measure(running, load, lengths))
-    except (StartError, TrafficError, WrongAnswerError) as error:
+    except FAILURES as error:
         report.fail(target.name, str(error))
 
 
-def _chosen(arguments: argparse.Namespace) -> list[targets.Target]:
-    added = [_server(text, judges=True) for text in arguments.target] + [_server(text, judges=False) for text in arguments.noop]
+def _parts(given: argparse.Namespace, report: Report, stage: targets.Stage) -> str:
+    """Measure what stands beside the table; take note of figures, and write the rest."""
+    texts = []
+    for name, part in parts.PARTS.items():
+        if not _named(name, given.only):
+            continue
+        print(f"{name} …", file=sys.stderr, flush=True)
+        try:
+            found = part(stage, parts.SMOKE if given.smoke else parts.FULL)
+        except FAILURES as error:
+            report.fail(name, str(error))
+        else:
+            report.figures.update(found.figures)
+            texts.append(f"\n{name}:\n\n{found.text}")
+    return "".join(texts)
+
+
+def chosen(given: argparse.Namespace) -> list[targets.Target]:
+    """List the targets that were asked for, added ones at the end."""
+    added = [_server(text, judges=True) for text in given.target] + [_server(text, judges=False) for text in given.noop]
     everything = targets.built_in() + [make(server) for make in (targets.direct, targets.behind_envoy) for server in added]
-    return [target for target in everything if _named(target.name, arguments.only)]
+    return [target for target in everything if _named(target.name, given.only)]
 
 
 def _server(text: str, *, judges: bool) -> targets.Server:
@@ -98,12 +123,13 @@ def _method(repetitions: int, lengths: Lengths) -> str:
     )
 
 
-def _arguments() -> argparse.Namespace:
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--smoke", action="store_true", help="once, briefly: shows that everything works, the figures mean little")
-    parser.add_argument("--repetitions", type=int, default=3, metavar="N", help="default: 3")
-    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="length of one run; default: 4")
-    parser.add_argument("--only", action="append", default=[], metavar="WORD", help="only targets with this word in their name")
+    parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="default: 5")
+    parser.add_argument("--seconds", type=float, default=1.5, metavar="S", help="length of one run; default: 1.5")
+    parser.add_argument("--only", action="append", default=[], metavar="WORD", help="only targets and parts with this word in their name")
     parser.add_argument(
         "--target",
         action="append",
@@ -114,9 +140,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--noop", action="append", default=[], metavar="NAME='COMMAND {port}'", help="the same, of a server that allows all"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there, too, with pictures beside it (wants matplotlib)")
-    parser.add_argument("--document", action="store_true", help="rewrite the table in docs/performance.md, too")
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there, too, with pictures beside it")
+    parser.add_argument("--document", action="store_true", help="rewrite the report in docs/performance.md and the table in README.md, too")
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

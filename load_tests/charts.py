@@ -1,13 +1,17 @@
 """Charts: what a report's table says, drawn; servers at their gRPC port on the left, those behind Envoy on the right."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import pictures
+from machine import MissingError
 from report import Report
+from targets import OVER_GRPC, OVER_HTTP
 from traffic import Load, Traffic
 
 CURVES = Path(__file__).with_name("pictures")
@@ -50,8 +54,9 @@ def throughputs(report: Report, target: str) -> list[tuple[float, float]]:
 
 
 def costs(report: Report, target: str) -> list[float]:
-    """Find the processor time of a request, of all processes together, under each load."""
-    return [median(sum(one.cpu.values()) for one in report.rows[target, load]) for load in loads(report, target)]
+    """Find the processor time of a request, of all processes together, one in flight and saturated."""
+    ends = [load for load in loads(report, target) if load in (*OVER_GRPC, *OVER_HTTP)]
+    return [median(sum(one.cpu.values()) for one in report.rows[target, load]) for load in ends]
 
 
 def sides(report: Report) -> list[list[str]]:
@@ -68,7 +73,11 @@ def markdown(report: Report, file: Path) -> str:
         report: of a run.
         file: that the text is for.
     """
-    parts = [f"\n## {chart.title}\n\n![{chart.name}]({chart.name}.png)\n" for chart in draw(report, file.parent)]
+    try:
+        parts = [f"\n## {chart.title}\n\n![{chart.name}]({chart.name}.png)\n" for chart in draw(report, file.parent)]
+    except MissingError as error:
+        print(error, file=sys.stderr)
+        parts = [f"\n{error}\n"]
     if curves := sorted(CURVES.glob("*.png")):
         links = (f"![{curve.stem}]({Path(os.path.relpath(curve, file.parent.absolute())).as_posix()})" for curve in curves)
         parts.append("\n## How cost grows, as `make bench-scale` drew it last\n\n" + "\n".join(links) + "\n")
@@ -76,7 +85,7 @@ def markdown(report: Report, file: Path) -> str:
 
 
 def draw(report: Report, folder: Path) -> Iterator[Chart]:
-    """Draw the charts, if matplotlib is there and something was measured.
+    """Draw the charts of which something was measured.
 
     Args:
         report: of a run.
@@ -84,17 +93,16 @@ def draw(report: Report, folder: Path) -> Iterator[Chart]:
 
     Yields:
         Each that was drawn.
+
+    Raises:
+        MissingError: when matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - the extra [bench] brings it, and tables need none
-    except ModuleNotFoundError:
-        return
     halves = sides(report)
     if not halves:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for chart in CHARTS:
-        figure = Figure(figsize=(8 * len(halves), 6), layout="constrained")
+        figure = pictures.figure(8 * len(halves), 6)
         for axes, targets in zip(figure.subplots(1, len(halves), squeeze=False)[0], halves, strict=True):
             chart.draw(axes, report, targets)
             axes.grid(visible=True, alpha=0.3)
@@ -113,7 +121,12 @@ def _throughput(axes: Any, report: Report, targets: Sequence[str]) -> None:
     for target, style in zip(targets, _styles(), strict=False):
         rates, halves = zip(*throughputs(report, target), strict=True)
         axes.plot(rates, halves, label=target, **style)
-    axes.set(xscale="log", yscale="log", xlabel="requests/s: one in flight, and saturated", ylabel="half of the requests took at most, µs")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="requests/s, from one in flight to as many as make the core busy, or 512",
+        ylabel="half of the requests took at most, µs",
+    )
     axes.legend(fontsize="small")
 
 
@@ -144,8 +157,6 @@ def _median(report: Report, target: str, load: Load, column: str) -> float:
 
 CHARTS = (
     Chart(name="latency", title="Latency of a quiet server: how long shares of the requests took", draw=_latency),
-    Chart(
-        name="throughput", title="Throughput against latency: one request in flight, and as many as make the core busy", draw=_throughput
-    ),
+    Chart(name="throughput", title="Throughput against latency, with ever more requests in flight", draw=_throughput),
     Chart(name="cpu", title="Processor time of a request, all processes of the target together", draw=_cost),
 )

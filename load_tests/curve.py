@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import pictures
 from report import row
 
 
@@ -46,12 +47,12 @@ class Curve:
         return "\n".join([*head, *body]) + "\n"
 
     def draw(self, folder: Path) -> None:
-        """Draw a picture, if matplotlib is there."""
-        try:
-            from matplotlib.figure import Figure  # noqa: PLC0415 - the extra [bench] brings it, and tables need none
-        except ModuleNotFoundError:
-            return
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+        """Draw a picture.
+
+        Raises:
+            MissingError: when matplotlib is not installed.
+        """
+        figure = pictures.figure(6.4, 3.6)
         axes = figure.subplots()
         for line in self.lines:
             axes.plot(self.counts, line.values, marker="o", markersize=4, label=line.name)
@@ -63,7 +64,7 @@ class Curve:
         axes.set_ylabel(self.unit)
         axes.grid(visible=True, alpha=0.3)
         axes.legend()
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(folder / f"{self.name}.png", dpi=100)
 
 

@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-PERFORMANCE = Path(__file__).parents[1] / "docs" / "performance.md"
+ROOT = Path(__file__).parents[1]
+PERFORMANCE, README = ROOT / "docs" / "performance.md", ROOT / "README.md"
+
+
+def block(document: Path, name: str) -> str:
+    """Read what stands between `<!-- name -->` and `<!-- end of name -->`.
+
+    Raises:
+        ValueError: when the document has no such block.
+    """
+    return _cut(document, name)[1].strip()
 
 
 def replace_block(document: Path, name: str, text: str) -> None:
@@ -11,9 +21,15 @@ def replace_block(document: Path, name: str, text: str) -> None:
     Raises:
         ValueError: when the document has no such block.
     """
+    before, _, after = _cut(document, name)
+    document.write_text(f"{before}\n\n{text.strip()}\n\n{after}")
+
+
+def _cut(document: Path, name: str) -> tuple[str, str, str]:
+    """Cut a document before and behind a block; its marks stay with what surrounds it."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     before, found, rest = document.read_text().partition(begin)
-    _, closed, after = rest.partition(end)
+    inside, closed, after = rest.partition(end)
     if not found or not closed:
         raise ValueError(f"{document}: no block {begin} … {end}")
-    document.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}")
+    return before + begin, inside, end + after

@@ -22,7 +22,12 @@ CALLER = Path(__file__).with_name("caller.py")
 def write(file: Path, requests: Iterable[bytes]) -> None:
     """Write requests as gRPC messages, one behind the other."""
     with file.open("wb") as output:
-        output.writelines(bytes(1) + len(request).to_bytes(4) + request for request in requests)
+        output.writelines(framed(request) for request in requests)
+
+
+def framed(request: bytes) -> bytes:
+    """Write a gRPC message that is not compressed."""
+    return bytes(1) + len(request).to_bytes(4) + request
 
 
 def messages(octets: bytes) -> list[bytes]:

@@ -28,12 +28,16 @@ class Report:
         machine: what it was measured on.
         method: how it was measured.
         floors: for each target that has one, the target that shows what its answers cost without the work.
+        rows: the repetitions of each target and load.
+        figures: what was found out otherwise, by what it is.
+        failures: why a target could not be measured.
     """
 
     machine: str
     method: str
     floors: Mapping[str, str]
     rows: dict[tuple[str, Load], list[Measurement]] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     def add(self, target: str, load: Load, measurement: Measurement) -> None:

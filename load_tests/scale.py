@@ -5,14 +5,15 @@ through a door, and the one of reloads through a running server.
 """
 
 import argparse
-import itertools
 import random
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from signal import SIGHUP
+from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import disturbances
@@ -21,8 +22,9 @@ import yaml
 from curve import Curve, Line
 from document import PERFORMANCE, replace_block
 from in_process import Generation, per_call
-from machine import cores, description
+from machine import MissingError, cores, description
 from measurement import Lengths, measure
+from names import Names
 from processes import end_children_on_sigterm
 from traffic import Load
 from workload import HOST, Workload, check_request, configuration
@@ -36,6 +38,7 @@ DAY = 86_400
 BUDGETS_MIB = (64, 8)
 ENOUGH = 150_000  # random checks after which a cache of so many MiB holds what it can
 SAMPLE = 20_000
+TURNS = 5
 OPTIONAL_CLAIMS = ("auth_time", "origin_jti", "event_id", "jti")
 LENGTHS = Lengths(warm_up=0.5, run=1.5)
 RELOAD_LOAD, RELOAD_SECONDS = Load(connections=8, streams=16, rate=2_000), 8.0
@@ -78,12 +81,34 @@ class Bench:
         token = self.pool.id_token()
 
         def point(count: int) -> tuple[float, float]:
-            written = self.configuration()
-            written["apis"]["shop"]["routes"] = many_routes(count)
-            asked = [self.request(token, f"/prod/v{each % 10}/resource{each}/7f3a") for each in _spread(count)]
-            return self.hit_and_miss(written, asked)
+            return self.hit_and_miss(self._wide(count), self._spread_over(count, token))
 
         return _hit_miss("routes", "routes of one api", counts, point)
+
+    def wider(self, few: int, many: int) -> Mapping[str, float]:
+        """Compare two numbers of routes, in turns within the same minute.
+
+        Returns:
+            The cost of a check with many, in those with few: of a hit and of a miss.
+        """
+        token = self.pool.id_token()
+        with ExitStack() as stack:
+            asked = {count: self._spread_over(count, token) for count in (few, many)}
+            made = {count: stack.enter_context(Generation(self._wide(count), self.folder)) for count in asked}
+            found = {}
+            for kind, mib in (("hit", 64), ("miss", 0)):
+                checks = {count: generation.check(cache_mib=mib) for count, generation in made.items()}
+                rounds = [{count: _cost(check, asked[count]) for count, check in checks.items()} for _ in range(TURNS)]
+                found[kind] = median(costs[many] / costs[few] for costs in rounds)
+            return found
+
+    def _wide(self, count: int) -> dict[str, Any]:
+        written = self.configuration()
+        written["apis"]["shop"]["routes"] = many_routes(count)
+        return written
+
+    def _spread_over(self, count: int, token: str) -> list[bytes]:
+        return [self.request(token, f"/prod/v{each % 10}/resource{each}/7f3a") for each in _spread(count)]
 
     def apis(self, counts: Sequence[int]) -> Curve:
         """Add apis, each with hosts of its own."""
@@ -125,11 +150,11 @@ class Bench:
 
     def tokens(self, counts: Sequence[int]) -> Curve:
         """Spread checks over ever more tokens, at random and evenly: the worst for a cache."""
-        names = Names(self, max(counts))
+        names = Names(self.pool, self.request, max(counts))
         lines = [Line(f"cache of {mib} MiB", [self._tokens(names, count, mib) for count in counts]) for mib in BUDGETS_MIB]
         return Curve(name="tokens", label="different tokens, asked for evenly", counts=counts, lines=lines)
 
-    def _tokens(self, names: "Names", count: int, mib: int) -> float:
+    def _tokens(self, names: Names, count: int, mib: int) -> float:
         with Generation(self.configuration(), self.folder) as generation:
             check = generation.check(cache_mib=mib)
             budget = mib * 1_048_576
@@ -150,30 +175,6 @@ class Bench:
             cost = took / SAMPLE * 1e6
             _say(f"tokens {count:,}, {mib} MiB: {cost:.1f} µs, {len(allowed):,} kept, {allowed.size / 2**20:.0f} MiB")
             return cost
-
-
-class Names:
-    """Requests whose tokens have different names in the cache, without minting a token for each, which would take minutes.
-
-    The identity source is part of the name as it was sent, so each token counts as 64 when the letters of `Bearer ` differ in case.
-
-    Args:
-        bench: mints tokens.
-        count: how many names are needed.
-    """
-
-    def __init__(self, bench: Bench, count: int) -> None:
-        self._spellings = ["".join(letters) + " " for letters in itertools.product(*zip("bearer", "BEARER", strict=True))]
-        claims = bench.pool.id_claims()
-        numbers = range(-(-count // len(self._spellings)))
-        signed = [bench.pool.id_key.sign(claims | {"custom:number": str(number)}) for number in numbers]
-        self._requests = [bench.request(token).partition(b"Bearer ") for token in signed]
-
-    def request(self, number: int) -> bytes:
-        """Write one of them."""
-        token, spelling = divmod(number, len(self._spellings))
-        before, _, after = self._requests[token]
-        return before + self._spellings[spelling].encode() + after
 
 
 def many_routes(count: int) -> dict[str, Any]:
@@ -199,19 +200,19 @@ def streams(counts: Sequence[int], folder: Path) -> Curve:
 
 def reloads(counts: Sequence[int], folder: Path) -> Curve:
     """Load a configuration of ever more routes again while checks arrive: the longest that one of them took."""
-    longest: Mapping[str, list[float]] = {"reloads": [], "no reload": []}
+    kinds = [(f"{door}, {what}", door, action) for door in targets.DOORS for what, action in (("reloads", SIGHUP), ("no reload", None))]
+    longest: dict[str, list[float]] = {line: [] for line, *_ in kinds}
     for count in counts:
-        for line, values in longest.items():
-            with Workload(folder) as work:
-                written = yaml.safe_load(work.config.read_text())
-                written["apis"]["shop"]["routes"] |= many_routes(count)
-                work.config.write_text(yaml.dump(written, Dumper=yaml.CSafeDumper))
-                stage = targets.Stage(work=work, cores=cores(), folder=folder)
-                with targets.direct(targets.HIT["asyncio"]).start(stage) as running:
-                    action = signal.SIGHUP if line == "reloads" else None
+        with TemporaryDirectory(dir=folder) as own, Workload(Path(own)) as work:
+            written = yaml.safe_load(work.config.read_text())
+            written["apis"]["shop"]["routes"] |= many_routes(count)
+            work.config.write_text(yaml.dump(written, Dumper=yaml.CSafeDumper))
+            stage = targets.Stage(work=work, cores=cores(), folder=Path(own))
+            for line, door, action in kinds:
+                with targets.direct(targets.HIT[door]).start(stage) as running:
                     took = disturbances.traffic(running, RELOAD_LOAD, RELOAD_SECONDS, disturbances.signals(running, action))
-            values.append(took.longest / 1_000)
-            _say(f"{count:,} routes, {line}: longest {took.longest / 1_000:.1f} ms, p99 {took.p99 / 1_000:.2f} ms")
+                longest[line].append(took.longest / 1_000)
+                _say(f"{count:,} routes, {line}: longest {took.longest / 1_000:.1f} ms, p99 {took.p99 / 1_000:.2f} ms")
     lines = [Line(*line) for line in longest.items()]
     return Curve(name="reload", label="routes in the file", counts=counts, lines=lines, unit="longest check, ms")
 
@@ -242,6 +243,14 @@ def _spread(count: int, most: int = 100) -> list[int]:
     return list(range(0, count, step))[:most]
 
 
+def draw(curve: Curve) -> None:
+    """Draw a curve, or say why not."""
+    try:
+        curve.draw(PICTURES)
+    except MissingError as error:
+        _say(str(error))
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -253,7 +262,7 @@ def main() -> None:
     parser.add_argument("curves", nargs="*", metavar="CURVE", help="some of: routes apis pools claims tokens streams reload")
     parser.add_argument("--document", action="store_true", help="rewrite the tables in docs/performance.md, too")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="authz-scale-") as name:
+    with TemporaryDirectory(prefix="authz-scale-") as name:
         folder = Path(name)
         bench = Bench(folder)
         curves: Mapping[str, Callable[[], Curve]] = {
@@ -268,7 +277,7 @@ def main() -> None:
         texts = [description()]
         for curve in arguments.curves or curves:
             measured = curves[curve]()
-            measured.draw(PICTURES)
+            draw(measured)
             texts.append(measured.markdown())
             print(measured.markdown(), flush=True)
     if arguments.document:

@@ -29,6 +29,7 @@ DOORS = ("asyncio", "grpcio")
 
 OVER_GRPC = (Load(connections=8, streams=16), Load(connections=1))
 OVER_HTTP = (Load(connections=16), Load(connections=1))
+RISING = (*OVER_GRPC, Load(connections=4), *(Load(connections=8, streams=streams) for streams in (2, 8, 64)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,22 +126,24 @@ LOGGED = {door: ours(door, "hit, log on", AUTHZ_DECISION_LOG="json") for door in
 
 GO = str(REFERENCE / "go")
 GO_NOOP = Server(name="Go, no-op", command=("env", "GOMAXPROCS=1", GO, "noop", "{port}"), judges=False)
-GO_CACHED = Server(name="Go, hit", command=("env", "GOMAXPROCS=1", GO, "cached", "{port}", "{rules}"), floor=GO_NOOP.name)
+GO_HIT = Server(name="Go, hit", command=("env", "GOMAXPROCS=1", GO, "cached", "{port}", "{rules}"), floor=GO_NOOP.name)
+GO_MISS = Server(name="Go, miss", command=("env", "GOMAXPROCS=1", GO, "verifying", "{port}", "{rules}"), floor=GO_NOOP.name)
 RUST_NOOP = Server(name="Rust, no-op", command=(str(REFERENCE / "rust"), "{port}"), judges=False)
 
 
 def references() -> list[Server]:
     """List the reference servers that were built."""
-    servers = {"go": [GO_NOOP, GO_CACHED], "rust": [RUST_NOOP]}
+    servers = {"go": [GO_NOOP, GO_HIT, GO_MISS], "rust": [RUST_NOOP]}
     return [server for name, several in servers.items() if (REFERENCE / name).is_file() for server in several]
 
 
 def built_in() -> list[Target]:
     """List what is measured unless told otherwise."""
     at_doors = [mode[door] for door in DOORS for mode in (NOOP, HIT, LOGGED, MISS)]
-    proxied = [HIT["asyncio"], MISS["asyncio"], HIT["grpcio"], *(server for server in references() if server != GO_NOOP)]
+    rising = (*HIT.values(), GO_HIT)
+    proxied = [HIT["asyncio"], MISS["asyncio"], HIT["grpcio"], *(server for server in references() if server not in (GO_NOOP, GO_MISS))]
     return [
-        *(direct(server) for server in (*at_doors, *references())),
+        *(direct(server, RISING if server in rising else OVER_GRPC) for server in (*at_doors, *references())),
         *(mixed(server) for server in MIXED.values()),
         Target(name="Envoy, no authorization", loads=OVER_HTTP, start=_open_door),
         Target(name="Envoy, jwt_authn", loads=OVER_HTTP, start=_jwt_authn),
@@ -149,7 +152,7 @@ def built_in() -> list[Target]:
     ]
 
 
-def direct(server: Server) -> Target:
+def direct(server: Server, loads: Sequence[Load] = OVER_GRPC) -> Target:
     """Measure a server at its gRPC port."""
 
     @contextmanager
@@ -166,7 +169,7 @@ def direct(server: Server) -> Target:
             )
             yield Running(source=calls, processes={"server": process})
 
-    return Target(name=server.name, loads=OVER_GRPC, start=start, floor=server.floor)
+    return Target(name=server.name, loads=loads, start=start, floor=server.floor)
 
 
 def mixed(server: Server) -> Target:

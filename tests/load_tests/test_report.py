@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import disturbances
 import document
 import goals
+import parts
 import pytest
 from curve import Curve, Line
 from measurement import Measurement
@@ -12,6 +14,7 @@ from targets import OVER_GRPC
 from traffic import Traffic
 
 SATURATED = OVER_GRPC[0]
+P99S = {disturbances.QUIET: (10.0, 20.0, 90.0), disturbances.RELOADS: (30.0, 25.0, 90.0)}
 
 
 def measurement(cpu: float) -> Measurement:
@@ -42,6 +45,30 @@ def test_goals_are_judged_by_what_was_measured():
     text = goals.markdown(report())
     assert "| asyncio hit, CPU: of its own no-op | ≤ 1.8 | 1.80 | yes |" in text
     assert "Rust" not in text
+
+
+def test_what_parts_found_out_is_judged_beside_it():
+    """At the size that the goal names, and no other."""
+    made = report()
+    made.figures[parts.memory_of("off", 100_000)] = 52.31
+    made.figures[parts.memory_of("off", 1_000)] = 0.5
+    made.figures[parts.cost_of("miss", 100_000)] = 1.25
+    made.figures[parts.delay_of("grpcio", disturbances.RELOADS)] = 1.5
+    text = goals.markdown(made)
+
+    assert "| asyncio, dynamic metadata off: MiB more with 100,000 tokens known | ≤ 64 | 52 | yes |" in text
+    assert "| miss in the process, CPU: with 100,000 routes, of that with 10 | ≤ 1.1 | 1.25 | **no** |" in text
+    assert "| grpcio, p99 at half load while the configuration is loaded again each second: of the quiet one | ≤ 1.5 | 1.50 | yes |" in text
+    assert "1,000 tokens known" not in text
+
+
+def test_a_door_is_compared_with_itself_when_quiet():
+    """By the p99 in the middle of its runs."""
+    runs = {name: [Traffic(requests=9, rate=9.0, p50=1.0, p90=2.0, p99=p99, longest=9.0) for p99 in p99s] for name, p99s in P99S.items()}
+    found = disturbances.Disturbed(door="asyncio", rate=9.0, took=runs)
+
+    assert found.ratios() == {disturbances.RELOADS: 1.5}
+    assert found.markdown().splitlines()[-1].endswith("| 30 | 9 | 1.50 |")
 
 
 def test_a_goal_that_is_missed_says_so():
