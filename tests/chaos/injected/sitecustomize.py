@@ -1,9 +1,8 @@
-"""Faults inside a server process, as files in $CHAOS_FOLDER say: a clock that jumps, and a disk that is full.
+"""A fault inside a server process, as a file in $CHAOS_FOLDER says: a clock that jumps.
 
 Python imports this module at its start when its folder is on PYTHONPATH.
 """
 
-import errno
 import mmap
 import os
 import struct
@@ -15,7 +14,7 @@ folder = Path(os.environ["CHAOS_FOLDER"])
 with (folder / "clock").open("rb") as file:
     jump = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
 
-real_time, real_fsync = time.time, os.fsync
+real_time = time.time
 
 
 def jumping_time() -> float:
@@ -25,11 +24,4 @@ def jumping_time() -> float:
     return real_time() + float(struct.unpack("d", jump)[0])
 
 
-def fsync(descriptor: int) -> None:
-    """Sync, if the disk has room."""
-    if (folder / "full").exists():
-        raise OSError(errno.ENOSPC, "No space left on device")
-    real_fsync(descriptor)
-
-
-time.time, os.fsync = jumping_time, fsync
+time.time = jumping_time
