@@ -41,7 +41,7 @@ SAMPLE = 20_000
 TURNS = 5
 OPTIONAL_CLAIMS = ("auth_time", "origin_jti", "event_id", "jti")
 LENGTHS = Lengths(warm_up=0.5, run=1.5)
-RELOAD_LOAD, RELOAD_SECONDS = Load(connections=8, streams=16, rate=2_000), 8.0
+RELOAD_LOAD, RELOAD_SECONDS = Load(connections=8, streams=16, rate=1_000), 6.0
 
 
 class Bench:
