@@ -32,7 +32,7 @@ def metrics() -> str:
     measured.show_keys(tuple)
     measured.show_verdicts(tuple)
     measured.show_certificate(lambda: CertificateSample(expires=0, reloaded_at=0, good=True))
-    measured.show_revocations(lambda: RevocationsSample(0, 0, known=True))
+    measured.show_revocations(lambda: RevocationsSample(0, 0, 0, known=True))
     rows = []
     for family in (*measured.registry.collect(), *SupervisorMetrics(0).registry.collect()):
         name = f"{family.name}_total" if family.type == "counter" else family.name

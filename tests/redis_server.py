@@ -1,4 +1,4 @@
-"""A real Redis of its own for a test."""
+"""A real Redis or Valkey of its own for a test."""
 
 import shutil
 import subprocess
@@ -12,20 +12,22 @@ from authz_server.demo.process import free_port
 
 SECRET = "marked-redis-password"
 SECONDS = 10.0
+REDIS = "redis-server"
 
 
 class RedisServer:
-    """Start `redis-server`, which keeps nothing on disk unless told so.
+    """Start a server, which keeps nothing on disk unless told so.
 
     Args:
         folder: for its files.
         options: more of them, such as `--tls-port`.
         port: where it listens; 0 for nowhere but TLS.
+        program: that is started; one of Valkey takes the same options.
     """
 
-    def __init__(self, folder: Path, *options: str, port: int | None = None) -> None:
-        found = shutil.which("redis-server")
-        assert found, "these tests need redis-server (Debian: redis-server)"
+    def __init__(self, folder: Path, *options: str, port: int | None = None, program: str = REDIS) -> None:
+        found = shutil.which(program)
+        assert found, f"these tests need {program} (Debian: redis-server)"
         self.port = free_port() if port is None else port
         self._command = [
             found,
@@ -61,7 +63,7 @@ class RedisServer:
                 with self.client() as client:
                     client.ping()
             except redis.ConnectionError:
-                assert time.monotonic() < until, "redis-server does not answer"
+                assert time.monotonic() < until, f"{self._command[0]} does not answer"
                 time.sleep(0.02)
             else:
                 return

@@ -142,11 +142,13 @@ class RevocationsSample(NamedTuple):
     Args:
         entries: how many.
         age: seconds since it was known to be whole; infinity when it never was.
+        kept: how many of the entries it has lost; they stay refused.
         known: whether tokens are judged by it.
     """
 
     entries: int
     age: float
+    kept: int
     known: bool
 
 
@@ -159,6 +161,7 @@ class _Revocations(Collector):
         for name, documentation, value in (
             ("", "Entries of the list.", sample.entries),
             ("_age_seconds", "Seconds since the list was known to be whole.", sample.age),
+            ("_kept", "Entries that Redis has lost; they stay refused here.", sample.kept),
             ("_known", "1, or 0 while good tokens are answered 503 because the list is not known.", sample.known),
         ):
             yield GaugeMetricFamily(f"authz_revocations{name}", f"With --revocations: {documentation}", value)

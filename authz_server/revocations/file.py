@@ -49,6 +49,10 @@ class FileList:
         """Seconds for which the file has been bad; 0 while it is good."""
         return 0.0 if self._bad_since is None else self._clock() - self._bad_since
 
+    def kept(self) -> int:
+        """None: a file that is good says what is refused, and one that is bad is not taken."""
+        return 0
+
     def _load(self) -> None:
         self._revocations.replace(read(self._path))
         self._bad_since = None

@@ -1,8 +1,12 @@
-"""A list of revocations in Redis or Valkey: a sorted set of all that is refused, and a stream that tells of what is new."""
+"""A list of revocations in Redis or Valkey: a sorted set of all that is refused, and a stream that tells of what is new.
+
+What is refused stays so until its time is over or the stream says that it is taken back. A set that has lost entries, as after a failover to
+an older copy, takes nothing back.
+"""
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -14,15 +18,22 @@ from authz_server.revocations.source import MAX_ENTRIES, Observer, RevocationsEr
 from authz_server.revocations.text import parse, write
 
 KEY: Final = "authz:revocations"  # a sorted set: entries without `until`, which is their score
-STREAM: Final = "authz:revocations:new"  # a stream: `entry`, or nothing to have all of it read again
+STREAM: Final = "authz:revocations:new"  # a stream: `entry`, `undo` with a name, or something else when the set alone says what is refused
 MAX_STREAM: Final = 10_000
-RESYNC_SECONDS: Final = 60.0  # after which all of the set is read again, whatever the stream told
+RESYNC_SECONDS: Final = 60.0  # after which all of the set is read again, whatever the stream told: what is over is let go
 BLOCK_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 3.0
 MAX_PAUSE_SECONDS: Final = 5.0
 SCHEMES: Final = ("redis", "rediss", "unix")
 
 MAX_TOLD: Final = 100  # entries that can not be read
+MAX_NEWS: Final = 1_000  # events at one time
+WHAT_TO_DO: Final = "write them again for servers that start now, or take them back"
+NO_EVENT: Final = b"0-0"
+AFTER_ALL: Final = b"+"
+
+Events = Sequence[tuple[bytes, Mapping[bytes, bytes]]]  # their ids and fields
+Entries = dict[Revocation, float]  # as in the set: without `until`, which is the value
 
 
 class Server(NamedTuple):
@@ -69,8 +80,10 @@ class SharedList:
         self._now = now
         self._clock = clock
         self._spread = spread
-        self._last = "0-0"
-        self._members: list[tuple[bytes, float]] | None = None  # of the set, when it was last read
+        self._last = AFTER_ALL  # event up to which the stream is known
+        self._highest = _order(NO_EVENT)  # of any event that was ever read
+        self._known: Entries = {}
+        self._kept: Entries = {}  # those of them that Redis has lost
         self._unreadable: set[bytes] = set()  # that were told
         self.contact = -math.inf
         self._stop = threading.Event()
@@ -84,6 +97,10 @@ class SharedList:
     def age(self) -> float:
         """Seconds since the list was known to be whole; infinity when it never was."""
         return self._clock() - self.contact
+
+    def kept(self) -> int:
+        """How many entries are refused that Redis has lost."""
+        return len(self._kept)
 
     def _run(self) -> None:
         failures = 0
@@ -99,41 +116,57 @@ class SharedList:
         self._client.close()
 
     def _read_all(self) -> None:
-        """Read the whole set at one moment; what is written after it comes by the stream."""
+        """Read the whole set at one moment, and what the stream has told before it; what is written after it comes by the stream."""
+        now = self._now()
         with self._client.pipeline() as pipe:
+            pipe.xrange(STREAM, self._last, count=MAX_STREAM)
             pipe.xrevrange(STREAM, count=1)
-            pipe.zrangebyscore(KEY, self._now(), "+inf", start=0, num=MAX_ENTRIES + 1, withscores=True)
-            newest, members = pipe.execute()
-        if len(members) > MAX_ENTRIES:
+            pipe.zrangebyscore(KEY, now, "+inf", start=0, num=MAX_ENTRIES + 1, withscores=True)
+            events, newest, members = pipe.execute()
+        listed = self._entries(members)
+        kept = self._stays(events, listed, now)
+        if max(len(members), len(listed) + len(kept)) > MAX_ENTRIES:
             raise RevocationsError(f"{KEY} has more than {MAX_ENTRIES} entries that are not over")
-        if not newest and not members and len(self._revocations):  # whoever takes entries back leaves the stream
-            raise RevocationsError(f"{KEY} is gone, and what was refused stays refused; write the entries again")
-        self._last = newest[0][0] if newest else "0-0"
-        if members != self._members or not self._revocations.known:
-            self._revocations.replace(self._entries(members))
-            self._members = members
-        self._good()
+        if kept.keys() - self._kept.keys():
+            self._observer.lost(f"{self._name} has lost entries, {len(kept)} of which stay refused here; {WHAT_TO_DO}")
+        self._kept, self._known = kept, listed | kept
+        self._revocations.replace(_timed(self._known))
+        self._read_up_to(_head(newest))
+
+    def _stays(self, events: Events, listed: Entries, now: float) -> Entries:
+        """Choose what stays refused although the set does not list it: whatever nobody has taken back since it was known."""
+        follows = _head(events) == self._last  # else nobody can say what the set has lost
+        told = events[1:] if follows else [event for event in events if _order(event[0]) > self._highest]
+        again = follows and any(fields.keys().isdisjoint((b"entry", b"undo")) for _, fields in told)
+        undone = {fields.get(b"undo") for _, fields in told}
+        return {
+            entry: until
+            for entry, until in (self._kept if again else self._known).items()
+            if until > max(now, listed.get(entry, -math.inf)) and _name(entry).encode() not in undone
+        }
 
     def _follow(self) -> None:
-        """Add what the stream tells of, until it is time to read the whole set again."""
+        """Add what the stream tells of, until it takes something back, is another one, or it is time to read the whole set again."""
         until = self._clock() + RESYNC_SECONDS
         while not self._stop.is_set() and self._clock() < until:
-            told = self._client.xread({STREAM: self._last}, count=1_000, block=int(BLOCK_SECONDS * 1000))
-            events = told[0][1] if told else []
-            if events:
-                self._last = events[-1][0]
-            if any(b"entry" not in fields for _, fields in events):
+            self._client.xread({STREAM: self._last}, count=1, block=int(BLOCK_SECONDS * 1000))
+            events = self._client.xrange(STREAM, self._last, count=MAX_NEWS)
+            news = events[1:]
+            readable = _head(events) == self._last and all(b"entry" in fields for _, fields in news)
+            if not readable or len(self._known) + len(news) > MAX_ENTRIES:
                 return
-            if len(self._revocations) + len(events) > MAX_ENTRIES:
-                raise RevocationsError(f"more than {MAX_ENTRIES} entries")
-            if events:
-                self._revocations.add(self._entries((fields[b"entry"], None) for _, fields in events))
-                self._members = None  # what was added must go when it is not in the set next time
-            self._good()
+            if news:
+                self._add(self._entries((fields[b"entry"], math.inf) for _, fields in news))
+            self._read_up_to(events[-1][0] if events else NO_EVENT)
 
-    def _entries(self, members: Iterable[tuple[bytes, float | None]]) -> list[Revocation]:
+    def _add(self, entries: Entries) -> None:
+        self._revocations.add(_timed(entries))
+        for entry, until in entries.items():
+            self._known[entry] = max(until, self._known.get(entry, -math.inf))
+
+    def _entries(self, members: Iterable[tuple[bytes, float]]) -> Entries:
         """Read entries; one that can not be read refuses nothing, and the first few are told."""
-        found = []
+        found: Entries = {}
         for member, score in members:
             try:
                 entry = parse(member.decode("ascii"))
@@ -142,10 +175,12 @@ class SharedList:
                     self._unreadable.add(member)
                     self._observer.unreadable(f"an entry in {self._name} can not be read and refuses nothing: {_why(error)}")
             else:
-                found.append(entry if score is None else entry._replace(until=min(entry.until, score)))
+                timeless = entry._replace(until=math.inf)
+                found[timeless] = max(min(entry.until, score), found.get(timeless, -math.inf))
         return found
 
-    def _good(self) -> None:
+    def _read_up_to(self, event: bytes) -> None:
+        self._last, self._highest = event, max(self._highest, _order(event))
         self.contact = self._clock()
         self._observer.ended("ok", "")
 
@@ -201,8 +236,25 @@ def remove(server: Server, revocation: Revocation) -> None:
         with client.pipeline() as pipe:
             if members:
                 pipe.zrem(KEY, *members)
-            pipe.xadd(STREAM, {"again": "1"}, maxlen=MAX_STREAM)
+            pipe.xadd(STREAM, {"undo": _name(revocation)}, maxlen=MAX_STREAM)
             pipe.execute()
+
+
+def _head(events: Events) -> bytes:
+    return events[0][0] if events else NO_EVENT
+
+
+def _order(event: bytes) -> tuple[int, ...]:
+    """Say when an event was written, by the clock of Redis."""
+    return tuple(map(int, event.split(b"-")))
+
+
+def _timed(entries: Entries) -> Iterator[Revocation]:
+    return (entry._replace(until=until) for entry, until in entries.items())
+
+
+def _name(revocation: Revocation) -> str:
+    return f"{revocation.kind}={revocation.value}"
 
 
 def _is_about(member: bytes, revocation: Revocation) -> bool:

@@ -25,10 +25,18 @@ class Observer(Protocol):
         """Take note of an entry that refuses nothing, since it can not be read."""
         ...
 
+    def lost(self, detail: str) -> None:
+        """Take note of entries that are gone although nobody took them back; they stay refused."""
+        ...
+
 
 class Source(Protocol):
     """A list that is kept up to date."""
 
     def age(self) -> float:
         """Seconds since the list was known to be whole; infinity when it never was."""
+        ...
+
+    def kept(self) -> int:
+        """How many entries are refused that the list has lost."""
         ...

@@ -36,3 +36,7 @@ class RevocationObserver:
         """Take note of an entry that refuses nothing."""
         self._metrics.revocation_skipped()
         _logger.error("revocations: %s", detail)
+
+    def lost(self, detail: str) -> None:
+        """Take note of entries that are gone and stay refused."""
+        _logger.warning("revocations: %s", detail)

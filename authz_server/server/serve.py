@@ -180,7 +180,7 @@ def _revocations(place: Place | None, metrics: Metrics, observer: RevocationObse
         return None
     revocations = Revocations(known=False)
     source = stack.enter_context(following(place, revocations, observer))
-    metrics.show_revocations(lambda: RevocationsSample(len(revocations), source.age(), known=revocations.known))
+    metrics.show_revocations(lambda: RevocationsSample(len(revocations), source.age(), source.kept(), known=revocations.known))
     return revocations
 
 

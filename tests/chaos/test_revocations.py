@@ -1,4 +1,4 @@
-"""Chaos of Redis: what was revoked stays so while it is away, and what was revoked meanwhile is when it is back."""
+"""Chaos of Redis: what was revoked stays so while it is away or has lost it, and what was revoked meanwhile is when it is back."""
 
 import math
 import time
@@ -14,6 +14,7 @@ from tests.chaos.load import id_tokens
 from tests.chaos.stage import Stage, sample
 from tests.redis_server import SECRET, RedisServer
 
+KEPT = "authz_revocations_kept"
 FAILED = 'authz_revocations_reads_total{outcome="failed"}'
 MAX_AGE_SECONDS = 1.0
 UNKNOWN = dict.fromkeys(("ID token", "access token"), frozenset({503}))
@@ -24,12 +25,13 @@ class SignOuts:
 
     Args:
         stage: where.
+        persistence: flags of Redis; without any it loses its data when it is killed.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *persistence: str) -> None:
         folder = stage.folder / "redis"
         folder.mkdir()
-        self._redis = stage.running.enter_context(RedisServer(folder, "--appendonly", "yes", "--appendfsync", "always"))
+        self._redis = stage.running.enter_context(RedisServer(folder, *persistence))
         (stage.folder / "password").write_text(SECRET)
         self.flags = ("--revocations", self._redis.url, "--revocations-password-file", str(stage.folder / "password"))
         self.before, self.meanwhile = (
@@ -40,6 +42,11 @@ class SignOuts:
     def kill(self) -> None:
         """Kill Redis."""
         self._redis.kill()
+
+    def lose(self) -> None:
+        """Kill Redis and start it again, and sign somebody out at once: that is all it knows."""
+        self.kill()
+        self.start()
 
     def start(self) -> None:
         """Start it again, and sign somebody out at once."""
@@ -58,7 +65,7 @@ def _claim(token: str, name: str) -> str:
 @pytest.mark.parametrize("max_age", [None, MAX_AGE_SECONDS], ids=["kept", "bounded"])
 def test_redis_is_killed_and_comes_back(stage: Stage, max_age):
     """The last known list is used for as long as the operator says, then nothing is said about good tokens; nobody who signed out gets in."""
-    out = SignOuts(stage)
+    out = SignOuts(stage, "--appendonly", "yes", "--appendfsync", "always")
     bound = () if max_age is None else ("--revocations-max-age", str(max_age))
     server = stage.start(*out.flags, *bound)
     away = {"signed out meanwhile": {200}}
@@ -71,6 +78,20 @@ def test_redis_is_killed_and_comes_back(stage: Stage, max_age):
         felt=lambda: sample(server, FAILED) >= 1,
         asked=[out.meanwhile],
         permitted=away,
+        within=15.0,
+    )
+    stage.chaos(server, questions=[*stage.questions, out.before]).meet(fault)
+
+
+def test_redis_loses_its_data(stage: Stage):
+    """Who signed out before stays out although Redis knows only of those who did so later, and what it has lost is counted."""
+    out = SignOuts(stage)
+    server = stage.start(*out.flags)
+    fault = Fault(
+        name="Redis lost its data",
+        begin=out.lose,
+        felt=lambda: sample(server, KEPT) == 1,
+        asked=[out.meanwhile],
         within=15.0,
     )
     stage.chaos(server, questions=[*stage.questions, out.before]).meet(fault)
