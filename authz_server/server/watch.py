@@ -3,13 +3,17 @@
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
 from watchfiles import watch
 
-LOOK_SECONDS: Final = 10.0  # at what the system tells nothing about, such as a folder behind a link that was swapped
+LOOK_SECONDS: Final = 0.5  # at what the system tells nothing about, such as a file behind a link, or on a disk of another machine
+READ_SECONDS: Final = 10.0  # after which a file is read whatever it looks like
+
+State = tuple[int, ...]
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -27,7 +31,9 @@ class FileWatch:
     def __init__(self, paths: Collection[Path], changed: Callable[[], None]) -> None:
         self._paths = paths
         self._changed = changed
+        self._states = self._look()
         self._digests = self._read()
+        self._read_at = time.monotonic()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="file watch", daemon=True)
         self._thread.start()
@@ -43,11 +49,11 @@ class FileWatch:
         except (OSError, RuntimeError) as error:  # the machine has too many watches, or the folder is gone
             _logger.warning("looking at %s every %g s, since they can not be watched: %s", self._names(), LOOK_SECONDS, error)
             while not self._stop.wait(LOOK_SECONDS):
-                self._look()
+                self._compare_looks()
 
     def _follow(self) -> None:
-        """Look whenever the system tells of a change, and now and then."""
-        for _ in watch(
+        """Read whenever the system tells of a change, and look now and then."""
+        for told in watch(
             *{path.parent for path in self._paths},
             stop_event=self._stop,
             debounce=200,
@@ -56,19 +62,39 @@ class FileWatch:
             recursive=False,
             raise_interrupt=False,
         ):
-            self._look()
+            if told:
+                self._compare()
+            else:
+                self._compare_looks()
 
-    def _look(self) -> None:
+    def _compare_looks(self) -> None:
+        """Read what looks other than before, and now and then what does not."""
+        if self._look() != self._states or time.monotonic() >= self._read_at + READ_SECONDS:
+            self._compare()
+
+    def _compare(self) -> None:
+        self._states, self._read_at = self._look(), time.monotonic()  # before it is read: what comes later looks other next time
         digests = self._read()
         if digests != self._digests:
             self._digests = digests
             self._changed()
+
+    def _look(self) -> list[State]:
+        return [_state(path) for path in self._paths]
 
     def _names(self) -> str:
         return ", ".join(map(str, self._paths))
 
     def _read(self) -> list[bytes]:
         return [_digest(path) for path in self._paths]
+
+
+def _state(path: Path) -> State:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _digest(path: Path) -> bytes:

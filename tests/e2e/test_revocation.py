@@ -11,8 +11,6 @@ from authz_server.testing import UserPool
 from tests.e2e.stack import CONFIGURATION, Server, configured
 from tests.redis_server import SECRET, RedisServer
 
-UNAUTHENTICATED = 16
-
 
 def revoke(*arguments, **environment):
     """Run the command that refuses tokens."""
@@ -73,6 +71,26 @@ def test_a_file_of_revocations(tmp_path, start_server, pool, token):
     path.write_text("nonsense\n")
     until(lambda: f"revocations: {path}:1: expected" in server.log())
     assert status(server, token) == 401
+
+
+def test_a_file_that_is_gone_takes_nothing_back(tmp_path, start_server, pool, token):
+    """Nor one behind a link into another folder, of which the system tells nothing; what happens to it is noticed within a second, told and counted."""
+    target, path = tmp_path / "there" / "revoked", tmp_path / "here" / "revoked"
+    for each in (target, path):
+        each.parent.mkdir()
+    target.touch()
+    path.symlink_to(target)
+    server = start_server("--revocations", str(path))
+    assert status(server, token) == 200
+    assert revoke("--revocations", str(path), "--sub", pool.id_claims()["sub"]).returncode == 0
+    assert until(lambda: status(server, token) == 401) < 1
+    target.unlink()
+    assert until(lambda: f"revocations: {path}: cannot be read" in server.log()) < 1
+    until(lambda: "authz_revocations_age_seconds 0.0" not in server.get("/metrics")[1])
+
+    assert status(server, token) == 401
+    target.touch()
+    assert until(lambda: "authz_revocations_age_seconds 0.0" in server.get("/metrics")[1]) < 1
 
 
 def test_a_list_in_redis(tmp_path, start_server, redis, pool, token):

@@ -168,6 +168,20 @@ def test_what_is_known_stays_when_the_file_turns_bad(path):
     assert (len(revocations), listed.age(), told.outcomes) == (1, 0.0, ["ok", "failed", "failed", "ok"])
 
 
+@pytest.mark.parametrize("breaks", [lambda path: path.unlink(), lambda path: (path.unlink(), path.mkdir())], ids=["gone", "unreadable"])
+def test_what_is_known_stays_when_the_file_can_not_be_read(path, breaks):
+    """The log says so, and the age grows until it is there again."""
+    revocations, told, times = Revocations(known=False), Told(), [10.0]
+    listed = FileList(path, revocations, told, lambda: times[0])
+    breaks(path)
+    listed.reload()
+    times[0] = 15.0
+
+    assert (len(revocations), revocations.known, listed.age()) == (2, True, 5.0)
+    assert f"{path}: cannot be read" in told.details[-1]
+    assert "what was refused before stays refused" in told.details[-1]
+
+
 def test_a_bad_file_at_the_start_is_an_error(path):
     """Nothing is served before the list was good once."""
     path.write_text("nonsense")

@@ -85,6 +85,41 @@ def test_what_the_system_does_not_tell_is_looked_at(tmp_path, monkeypatch):
     watching.close()
 
 
+def test_a_link_into_another_folder_is_looked_at(tmp_path):
+    """A file that is replaced, or written to, where the system tells nothing is noticed within a second."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    target, link = tmp_path / "there" / "revoked", tmp_path / "here" / "revoked"
+    target.write_text("old")
+    link.symlink_to(target)
+    changed = threading.Semaphore(0)
+    watching = FileWatch([link], changed.release)
+    time.sleep(0.2)
+    for change in (lambda: (tmp_path / "there" / "new").replace(target), lambda: target.write_text("newer")):
+        (tmp_path / "there" / "new").write_text("new")
+        change()
+
+        assert changed.acquire(timeout=0.9)
+    watching.close()
+
+
+def test_what_looks_the_same_is_read_now_and_then(tmp_path, monkeypatch):
+    """A change that left size and time as they were is noticed, too."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "READ_SECONDS", 0.3)
+    monkeypatch.setattr(watch, "_state", lambda _: ())
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "there" / "revoked").write_text("old")
+    (tmp_path / "here" / "revoked").symlink_to(tmp_path / "there" / "revoked")
+    changed = threading.Event()
+    watching = FileWatch([tmp_path / "here" / "revoked"], changed.set)
+    (tmp_path / "there" / "revoked").write_text("new")
+
+    assert changed.wait(5)
+    watching.close()
+
+
 @pytest.mark.parametrize("error", [OSError("OS file watch limit reached"), RuntimeError("error creating recommended watcher")])
 def test_files_that_can_not_be_watched_are_looked_at(tmp_path, monkeypatch, caplog, error):
     """A machine whose watches are used up, as a busy Kubernetes node's may be, costs seconds and not the reload; the log tells."""
