@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import time
 import urllib.parse
 from base64 import b64encode, urlsafe_b64encode
@@ -14,8 +15,11 @@ from pathlib import Path
 import grpc
 import pytest
 
+from authz_server.core.revocations import Revocation
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
+from authz_server.revocations import file
 from authz_server.testing import Fault, LocalCognito, UserPool
+from tests.authority import ENVOY, SERVER, Authority
 from tests.e2e import debugging
 from tests.e2e.marks import found, mark
 from tests.e2e.stack import Server, two_ports
@@ -56,12 +60,15 @@ PLACES = (
     "metadata",
     "password",
     "userinfo",
+    "revoked",
+    "private key",
 )
 MARKS = {place: mark(re.sub(r"\W", "", place)) for place in PLACES}
 REFUSED = {
     f"https://ada:{MARKS['password']}@keys.example.com/": "a URL with a user or password is refused",
     f"http://keys.example.com/?{MARKS['password']}": "http is refused",
 }
+REVOKED = MARKS["revoked"]
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 
 
@@ -101,6 +108,7 @@ def tokens(pool, other, stranger):
         "not ASCII": f"é{MARKS['raw']}",
         "password": "Basic " + b64encode(f"ada:{MARKS['basic']}".encode()).decode(),
         "no keys": other.id_token(**claims()),
+        "revoked": pool.id_token(**claims(jti=REVOKED)),
         "bug": pool.id_token(**claims(**{"custom:bug": MARKS["email"]})),
     }
 
@@ -131,10 +139,12 @@ class Talk:
     Args:
         server: that one.
         ports: of its workers.
+        door: how to get in.
     """
 
-    def __init__(self, server, ports):
+    def __init__(self, server, ports, door):
         self._server = server
+        self._door = door
         self._ports = ports
         self.answers = {}
         self.errors = []
@@ -142,7 +152,7 @@ class Talk:
     def checks(self, named):
         """Send every token to every worker, as a read and as a write, and requests that name an api or an authorizer."""
         for port in self._ports:
-            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with self._door.channel(port) as channel:
                 call = channel.unary_unary(CHECK, response_deserializer=CheckResponse.FromString)
                 secret = (("authorization", MARKS["metadata"]), ("cookie", MARKS["metadata"]))
                 for name, token in named.items():
@@ -192,17 +202,81 @@ class Talk:
             ("GET /" + MARKS["path"] * 10_000)[:TOO_LONG],
             f"GET / HTTP/1.1\r\n{MARKS['raw']}\r\n" * 200,
         ]
-        return "\n".join(_spoken(port, text) for text in asked for port in (self._server.admin, *self._ports))
+        opened = [(_plain, self._server.admin), *((way, port) for port in self._ports for way in self._door.ways())]
+        return "\n".join(_spoken(way, port, text) for text in asked for way, port in opened)
 
 
-def _spoken(port, text):
+def _plain(port):
+    return socket.create_connection(("127.0.0.1", port), 2)
+
+
+def _spoken(way, port, text):
     """Send octets, and take what comes until the other side has enough."""
-    with closing(socket.create_connection(("127.0.0.1", port), 2)) as client, suppress(OSError):
+    with suppress(OSError), closing(way(port)) as client:
         client.settimeout(1)
         client.sendall(text.encode())
         client.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: client.recv(65_536), b"")).decode("latin-1")
     return ""
+
+
+class Open:
+    """A door that anybody may use.
+
+    Args:
+        _: a folder, of which it has no need.
+    """
+
+    def __init__(self, _):
+        self.flags = ()
+
+    def channel(self, port):
+        """Connect."""
+        return grpc.insecure_channel(f"127.0.0.1:{port}")
+
+    def ways(self):
+        """List how octets can be sent."""
+        return (_plain,)
+
+    def spoil(self, server):
+        """Leave it as it is: there is no certificate."""
+
+
+class Guarded:
+    """A door with mutual TLS.
+
+    Args:
+        folder: for certificates.
+    """
+
+    def __init__(self, folder):
+        self._folder, self._authority = folder, Authority()
+        self._authority.server().write(folder)
+        self._client = self._authority.envoy().write(folder, "client")
+        (folder / "ca.crt").write_bytes(self._authority.certificate)
+        names = {"cert": "tls.crt", "key": "tls.key", "client-ca": "ca.crt"}
+        self.flags = (*(each for flag, name in names.items() for each in (f"--tls-{flag}", str(folder / name))), "--tls-allow-san", ENVOY)
+
+    def channel(self, port):
+        """Connect as one who may ask."""
+        credentials = grpc.ssl_channel_credentials(self._authority.certificate, self._client.key, self._client.certificate)
+        return grpc.secure_channel(f"127.0.0.1:{port}", credentials, [("grpc.ssl_target_name_override", SERVER)])
+
+    def ways(self):
+        """List how octets can be sent: without TLS, without a certificate, and as one who may ask."""
+        return _plain, lambda port: self._secure(port, None), lambda port: self._secure(port, "client")
+
+    def spoil(self, server):
+        """Give it a private key with a secret in it that can not be read."""
+        (self._folder / "tls.key").write_text(f"-----BEGIN PRIVATE KEY-----\n{MARKS['private key']}\n-----END PRIVATE KEY-----\n")
+        _until(lambda: "is no private key in PEM" in server.log())
+
+    def _secure(self, port, name):
+        context = ssl.create_default_context(cafile=self._folder / "ca.crt")
+        context.set_alpn_protocols(["h2"])
+        if name is not None:
+            context.load_cert_chain(self._folder / f"{name}.crt", self._folder / f"{name}.key")
+        return context.wrap_socket(_plain(port), server_hostname=SERVER)
 
 
 @pytest.fixture(scope="module")
@@ -211,32 +285,40 @@ def other():
     return UserPool("eu-west-1_Other0001")
 
 
-@pytest.fixture(scope="module", params=[("json", "1"), ("text", "2")], ids=["JSON, one process", "text, two workers"])
+@pytest.fixture(
+    scope="module", params=[("json", "1", Open), ("text", "2", Guarded)], ids=["JSON, one process", "text, two workers, all on"]
+)
 def drive(request, tmp_path_factory, pool, cognito, other, transport):
     """Start a server that logs everything, put it through everything, end it, and hand out all that came of it."""
     folder = tmp_path_factory.mktemp("secrets")
-    log, workers = request.param
+    log, workers, kind = request.param
+    door, revoked, state = kind(folder), folder / "lists" / "revoked", folder / "state"
+    revoked.parent.mkdir()
+    file.add(revoked, Revocation("jti", REVOKED), time.time())
     (folder / "sitecustomize.py").write_text(Path(debugging.__file__).read_text())
     environment = {"PYTHONPATH": str(folder), "PYTHONDEVMODE": "1", "GRPC_VERBOSITY": "DEBUG", "AUTHZ_WORKERS": workers}
     with LocalCognito(other) as broken:
         broken.faults[other.id] = Fault(body=f'{{"keys":[{{"kid":1,"k":"{MARKS["password"]}"}}]}}'.encode())
         text = CONFIGURATION.replace("OTHER_ARN", other.arn).replace("OTHER_ID", other.id).replace("OTHER_URL", broken.jwks_uri(other))
-        arguments = ("--transport", transport, "--decision-log", log)
+        arguments = ("--transport", transport, "--decision-log", log, "--revocations", str(revoked), "--state-dir", str(state), *door.flags)
         server = Server.start(folder, pool, cognito, *arguments, configuration=text, environment=environment, port=two_ports())
         try:
-            talk = Talk(server, [server.port + worker for worker in range(int(workers))])
+            talk = Talk(server, [server.port + worker for worker in range(int(workers))], door)
             named = tokens(pool, other, UserPool(pool.id))
             talk.checks(named)
             broken.faults[other.id] = Fault(status=500, body=MARKS["password"].encode())
             talk.checks({"no keys": named["no keys"], "good": named["good"]})
             spoken = talk.octets(named["good"])
             _reload_what_is_bad(server)
+            revoked.write_text(f"jti={REVOKED}\nsub={REVOKED} subject={REVOKED}\n")
+            _until(lambda: f"{revoked}:2: expected" in server.log())
+            door.spoil(server)
             if workers != "1":
                 _kill_a_worker(server)
             metrics = server.get("/metrics")[1]
         finally:
             server.process.stop(signal.SIGTERM)
-    return server, talk, spoken, metrics
+    return server, talk, spoken, metrics, {path.name: path.read_text("latin-1") for path in state.iterdir()}
 
 
 def _reload_what_is_bad(server):
@@ -290,6 +372,7 @@ def test_everything_was_logged(drive):
         "keys_unavailable",
         "request_malformed",
         "internal_error",
+        "token_revoked",
     }
     assert [reason for reason in reasons if reason not in log] == []
     assert "bug: ValueError while answering a check" in log
@@ -297,15 +380,23 @@ def test_everything_was_logged(drive):
 
 def test_no_secret_is_in_metrics(drive):
     """Labels come from the configuration and closed tables."""
-    *_, metrics = drive
+    _, _, _, metrics, _ = drive
 
     assert 'reason="internal_error"' in metrics
     assert found(metrics, MARKS) == set()
 
 
+def test_no_secret_is_in_the_state_directory(drive):
+    """It holds the keys of pools whose keys came, and nothing of what anybody sent."""
+    *_, state = drive
+
+    assert state
+    assert found("\n".join([*state, *state.values()]), MARKS) == set()
+
+
 def test_no_secret_is_in_what_is_no_check(drive):
     """The admin port repeats nothing, not even to the one who asked, nor does the gRPC port to those who speak something else."""
-    _, _, spoken, _ = drive
+    _, _, spoken, *_ = drive
 
     assert found(spoken, MARKS) == set()
     assert [status for status in ("HTTP/1.0 404", "HTTP/1.0 414", "HTTP/1.0 501", "Error code: 400") if status not in spoken] == []
