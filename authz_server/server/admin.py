@@ -1,7 +1,11 @@
 """The admin port: liveness, readiness and metrics over HTTP."""
 
+import contextlib
+import io
 import logging
+import socket
 import threading
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,16 +14,37 @@ from typing import Any, Final
 from authz_server.observe.metrics import CONTENT_TYPE
 from authz_server.transport.door import ListenError
 
+MAX_REQUESTS: Final = 16  # at one time, with a thread each; for one more, the oldest is broken off
+REQUEST_SECONDS: Final = 10.0  # from its first octet to the last of its answer
+ENDING_SECONDS: Final = 1.0  # for the thread of a request that is broken off
+
 TEXT: Final = "text/plain; charset=utf-8"
 
 _logger: Final = logging.getLogger(__name__)
 
 
+class _Timely(socket.SocketIO):
+    """Read a request in the time that is left: a timeout of the socket would begin anew with each octet."""
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        super().__init__(connection, "r")
+        self._connection = connection
+        self._until = time.monotonic() + seconds
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._connection.settimeout(max(self._until - time.monotonic(), 0.001))  # which holds for the answer, too
+        return super().readinto(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
-    timeout = 5
     server_version = "authz-server"
     sys_version = ""
+
+    def setup(self) -> None:
+        """Give the request its time."""
+        super().setup()
+        self.rfile = io.BufferedReader(_Timely(self.connection, REQUEST_SECONDS))
 
     def do_GET(self) -> None:
         """Answer one of three paths."""
@@ -40,11 +65,43 @@ class _Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # or the kernel would keep probes waiting itself
 
     def __init__(self, address: tuple[str, int], ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
         super().__init__(address, _Handler)
         self._ready = ready
         self._metrics = metrics
+        self._places = threading.BoundedSemaphore(MAX_REQUESTS)
+        self._open: dict[socket.socket, None] = {}  # oldest first
+        self._lock = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a request a thread; if there is none left, the oldest request makes room."""
+        if not self._places.acquire(blocking=False):
+            self._break_off_oldest()
+            if not self._places.acquire(timeout=ENDING_SECONDS):
+                self.shutdown_request(request)
+                return
+        with self._lock:
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a request, and make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                self._open.pop(request, None)
+            self._places.release()
+
+    def _break_off_oldest(self) -> None:
+        with self._lock:
+            oldest = next(iter(self._open), None)
+            if oldest is not None:
+                del self._open[oldest]
+                with contextlib.suppress(OSError):  # it has just ended
+                    oldest.shutdown(socket.SHUT_RDWR)
 
     def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         if path == "/healthz":

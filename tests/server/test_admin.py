@@ -1,0 +1,110 @@
+"""The admin port on real sockets: how much of it one client can hold, and for how long."""
+
+import contextlib
+import socket
+import threading
+import time
+import urllib.request
+
+import pytest
+
+from authz_server.server import admin
+from authz_server.server.admin import Admin
+
+
+@pytest.fixture
+def port():
+    """Serve the admin port."""
+    served = Admin("127.0.0.1", 0, ready=lambda: True, metrics=lambda: b"metrics")
+    yield served.port
+    served.close()
+
+
+@pytest.fixture
+def connect(port):
+    """Open connections to it."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+
+
+def alive(port):
+    """Ask whether the process is alive."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
+        return answer.read()
+
+
+def closed(client):
+    """Whether the server has ended a connection."""
+    client.settimeout(0.1)
+    try:
+        return client.recv(1) == b""
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def threads():
+    """Count the threads that answer requests."""
+    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+def test_silent_clients_keep_no_probe_waiting(port, connect):
+    """The oldest makes room for each that is one too many, and threads are no more than the limit."""
+    silent = [connect() for _ in range(3 * admin.MAX_REQUESTS)]
+    began = time.monotonic()
+
+    assert alive(port) == b"alive\n"
+    assert time.monotonic() - began < 1
+    assert threads() <= admin.MAX_REQUESTS
+    assert closed(silent[0])
+    assert not closed(silent[-1])
+
+
+def test_a_request_has_so_long_however_it_comes(port, connect, monkeypatch):
+    """An octet now and then wins no time."""
+    monkeypatch.setattr(admin, "REQUEST_SECONDS", 0.5)
+    client, began = connect(), time.monotonic()
+    while not closed(client):
+        assert time.monotonic() - began < 3
+        with contextlib.suppress(ConnectionError):
+            client.sendall(b"G")
+
+    assert time.monotonic() - began > 0.4
+    assert alive(port) == b"alive\n"
+
+
+def test_a_slow_request_in_time_is_answered(connect):
+    """Pauses are no reason to refuse."""
+    client = connect()
+    for piece in (b"GET /metr", b"ics HTTP/1.0\r\n", b"host: a\r\n\r\n"):
+        client.sendall(piece)
+        time.sleep(0.1)
+    heard = b""
+    while received := client.recv(4096):
+        heard += received
+
+    assert heard.endswith(b"metrics")
+
+
+def test_requests_leave_their_places(port):
+    """Many more than the limit, one after the other."""
+    for _ in range(3 * admin.MAX_REQUESTS):
+        assert alive(port) == b"alive\n"
+
+
+def test_a_thread_that_does_not_end_is_not_waited_for(monkeypatch):
+    """A newcomer is closed then, and the next has its chance."""
+    monkeypatch.setattr(admin, "MAX_REQUESTS", 1)
+    monkeypatch.setattr(admin, "ENDING_SECONDS", 0.1)
+    go = threading.Event()
+    served = Admin("127.0.0.1", 0, ready=lambda: go.wait(5), metrics=bytes)
+    with socket.create_connection(("127.0.0.1", served.port), 5) as slow:
+        slow.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", served.port), 5) as refused:
+            refused.settimeout(5)
+            with contextlib.suppress(ConnectionError):
+                assert refused.recv(1) == b""
+        go.set()
+        assert alive(served.port) == b"alive\n"
+    served.close()
