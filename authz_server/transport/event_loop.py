@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import resource
 import socket
 import threading
 from collections.abc import Callable, Coroutine
@@ -18,12 +17,15 @@ from authz_server.transport.door import LIFETIME_SECONDS, Check, Wait
 from authz_server.transport.guard import OPEN, Guard
 from authz_server.transport.health import Health
 from authz_server.transport.pulse import BEHIND_SECONDS, Pulse
-from authz_server.transport.sockets import bound
+from authz_server.transport.sockets import bound, most_connections
 from authz_server.transport.tls_server import TlsServer, may_ask
 
 MAX_CONNECTIONS: Final = 1_024  # and never more than half of the files that this process may open
 MAX_CHECKS: Final = 10_000  # in progress: what is answered in some 0.2 s, less than half of what Envoy gives a try
 MAX_WAITING: Final = 64  # checks that wait for keys at one time
+GREETING_SECONDS: Final = 10.0  # for a peer to say how it begins, which with TLS comes after the handshake
+SHORTEST_GREETING: Final = 33  # octets: HTTP/2's preface and a SETTINGS frame without any
+LONGEST_GREETING: Final = 120  # octets, acknowledgements of ours included; who has sent more has asked
 STUCK_SECONDS: Final = 30.0  # a peer that does not read what it is sent
 LINGER_SECONDS: Final = 1.0  # after the last octet was sent, for the peer to close first
 TICK_SECONDS: Final = 0.25
@@ -60,10 +62,10 @@ class EventLoopDoor:
         methods = {_CHECK: Method(check.__call__, self._refuse), _HEALTH_CHECK: Method(self._health.check)}  # bound once
         self._services = Services(methods, _HEALTH_WATCH, self._health)
         self._max_checks = max_checks
-        self._max_connections = _most_connections()
+        self._max_connections = most_connections(MAX_CONNECTIONS)
         self._sockets: list[socket.socket] = []
         self._servers: list[asyncio.AbstractServer | TlsServer] = []
-        self._peers: set[_Peer] = set()
+        self._peers: dict[_Peer, None] = {}  # oldest first
         self._waiting = 0
         self._leaving = False
         self.loop = uvloop.new_event_loop()
@@ -93,10 +95,10 @@ class EventLoopDoor:
         self.loop.close()
 
     def admit(self, peer: "_Peer", transport: asyncio.Transport) -> Connection | None:
-        """Begin to serve a peer, unless there are too many or it is none of those who may ask."""
-        if len(self._peers) >= self._max_connections or not may_ask(transport, self._guard):
+        """Begin to serve a peer, unless it is none of those who may ask or there is no room."""
+        if not may_ask(transport, self._guard) or not self._has_room():
             return None
-        self._peers.add(peer)
+        self._peers[peer] = None
         lifetime = LIFETIME_SECONDS * (1 + 0.1 * self._spread())
         connection = Connection(self._services, peer, now=self.loop.time(), lifetime=lifetime)
         if self._leaving:  # it was accepted just before the listening sockets were closed
@@ -105,7 +107,7 @@ class EventLoopDoor:
 
     def forget(self, peer: "_Peer") -> None:
         """Note that a peer is gone."""
-        self._peers.discard(peer)
+        self._peers.pop(peer, None)
 
     def wait(self, check: Wait, seconds: float, reply: Reply) -> Cancel:
         """Answer a check when the fetch it waits for ends, or in so many seconds, see `Peer.wait`."""
@@ -130,6 +132,17 @@ class EventLoopDoor:
         late = self.loop.call_later(seconds, answer, check.refuse)
         check.fetch.add_done_callback(lambda _: self._from_thread(answer, check.resume))
         return leave
+
+    def _has_room(self) -> bool:
+        """Whether one more peer may come; for it, the oldest that has not asked anything has to go."""
+        if len(self._peers) < self._max_connections:
+            return True
+        idle = next((peer for peer in self._peers if peer.heard <= LONGEST_GREETING), None)
+        if idle is None:
+            return False
+        self.forget(idle)
+        idle.abort()
+        return True
 
     def _refuse(self, data: bytes | None, waited: float) -> bytes:
         return self._check.refuse(data, waited)
@@ -195,6 +208,8 @@ class _Peer(asyncio.Protocol):
         self._connection: Connection | None = None
         self._stuck_since: float | None = None
         self._ended_at: float | None = None
+        self._came = self._time()
+        self.heard = 0  # octets
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -205,6 +220,7 @@ class _Peer(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._connection is not None:
+            self.heard += len(data)
             now = self._time()
             self._connection.receive(data, now, self._pulse if now - self._pulse.before > BEHIND_SECONDS else None)
 
@@ -242,10 +258,13 @@ class _Peer(asyncio.Protocol):
             unsent = self._transport.get_write_buffer_size()
             if now - self._ended_at > (STUCK_SECONDS if unsent else LINGER_SECONDS):
                 self.abort()
-        elif self._stuck_since is not None and now - self._stuck_since > STUCK_SECONDS:
+        elif self._stuck(now) or (self.heard < SHORTEST_GREETING and now - self._came > GREETING_SECONDS):
             self.abort()
         elif self._connection is not None:
             self._connection.tick(now)
+
+    def _stuck(self, now: float) -> bool:
+        return self._stuck_since is not None and now - self._stuck_since > STUCK_SECONDS
 
     def leave(self) -> None:
         """Say goodbye; calls in flight are finished."""
@@ -255,8 +274,3 @@ class _Peer(asyncio.Protocol):
     def abort(self) -> None:
         """Close at once."""
         self._transport.abort()
-
-
-def _most_connections() -> int:
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // 2)

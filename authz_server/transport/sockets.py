@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterator
@@ -164,3 +165,13 @@ def _free(path: str, address: str) -> None:
         told = "" if answer in {0, errno.EAGAIN} else f", or so it seems ({os.strerror(answer)}); remove the socket if nobody does"
         raise ListenError(f"cannot listen on {address}: another process does{told}")
     file.unlink(missing_ok=True)
+
+
+def most_connections(most: int) -> int:
+    """Say how many connections to take: never more than half of the files that this process may open, or it could fetch no keys.
+
+    Args:
+        most: when there are files enough.
+    """
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if files == resource.RLIM_INFINITY else min(most, files // 2)

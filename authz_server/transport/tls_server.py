@@ -8,7 +8,7 @@ from typing import Any, Final
 from authz_server.transport.guard import Guard
 from authz_server.transport.tls import PROTOCOL, Credentials
 
-MAX_HANDSHAKES: Final = 128  # at one time; who has not shown a certificate takes no place from those who have
+MAX_HANDSHAKES: Final = 128  # at one time; for one more, the oldest is broken off: who has shown no certificate keeps nobody out
 HANDSHAKE_SECONDS: Final = 10.0
 FAREWELL_SECONDS: Final = 5.0  # for a peer to answer the end of TLS
 PAUSE_SECONDS: Final = 0.1  # when no more files can be opened
@@ -35,7 +35,7 @@ class TlsServer:
         self._listening = listening
         self._protocol = protocol
         self._credentials = credentials
-        self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], None] = {}  # oldest first
         self._accepting = loop.create_task(self._accept())
 
     def close(self) -> None:
@@ -51,11 +51,12 @@ class TlsServer:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             if len(self._handshakes) >= MAX_HANDSHAKES:
-                client.close()
-                continue
+                oldest = next(iter(self._handshakes))
+                del self._handshakes[oldest]
+                oldest.cancel()
             handshake = self._loop.create_task(self._shake_hands(client))
-            self._handshakes.add(handshake)
-            handshake.add_done_callback(self._handshakes.discard)
+            self._handshakes[handshake] = None
+            handshake.add_done_callback(lambda done: self._handshakes.pop(done, None))
 
     async def _shake_hands(self, client: socket.socket) -> None:
         try:

@@ -17,7 +17,8 @@ from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, WindowUpdat
 from authz_server.demo.process import free_port
 from authz_server.transport import connection, event_loop
 from authz_server.transport.event_loop import EventLoopDoor
-from tests.transport.http2 import CHECK, HEALTH_WATCH, Remote, Waiting, body
+from authz_server.transport.sockets import most_connections
+from tests.transport.http2 import CHECK, HEALTH_WATCH, Remote, Waiting, body, greeting, written
 
 MISTAKE = b"\0\0\x08\x06\0\0\0\0\1" + bytes(8)  # a ping on a stream, which ends the connection
 
@@ -42,6 +43,19 @@ def serve():
             return door, address
 
         yield start
+
+
+def ended(client):
+    """Whether the server has ended a connection."""
+    client.settimeout(0.05)
+    with contextlib.suppress(TimeoutError):
+        try:
+            while client.recv(4096):
+                pass
+        except ConnectionError:
+            pass
+        return True
+    return False
 
 
 def until(condition):
@@ -97,7 +111,7 @@ def test_readiness_may_be_told_from_any_thread_at_any_time():
 
 
 def test_connections_beyond_the_limit_are_closed_at_once(serve, monkeypatch):
-    """Until one of the others has gone."""
+    """When all others have asked something, and until one of them has gone."""
     monkeypatch.setattr(event_loop, "MAX_CONNECTIONS", 2)
     door, port = serve()
     with Remote(port) as first, Remote(port) as second:
@@ -115,12 +129,50 @@ def test_connections_beyond_the_limit_are_closed_at_once(serve, monkeypatch):
             assert fourth.served(1) == [[b"ask"]]
 
 
+@pytest.mark.parametrize("said", [b"", written(*greeting())], ids=["nothing", "a greeting"])
+def test_who_has_asked_nothing_makes_room(serve, monkeypatch, said):
+    """The oldest of them, and nobody who has asked; so nobody can keep Envoy out by being there."""
+    monkeypatch.setattr(event_loop, "MAX_CONNECTIONS", 3)
+    door, port = serve()
+    with Remote(port) as asking, contextlib.ExitStack() as stack:
+        asking.send(asking.call(1))
+        asking.served(1)
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 5)) for _ in range(2)]
+        for each in silent:
+            each.sendall(said)
+        until(lambda: len(door._peers) == 3)
+        time.sleep(0.1)  # for what they say to be read
+        newcomer = stack.enter_context(Remote(port))
+        newcomer.send(newcomer.call(1))
+
+        assert newcomer.served(1) == [[b"ask"]]
+        assert [ended(each) for each in silent] == [True, False]
+        asking.send(asking.call(3))
+        assert asking.served(3) == [[b"ask"]]
+
+
+@pytest.mark.parametrize("said", [b"", written(*greeting())[:32]], ids=["nothing", "half a greeting"])
+def test_a_peer_has_so_long_to_begin(serve, monkeypatch, said):
+    """Who has said how it begins may then be silent."""
+    monkeypatch.setattr(event_loop, "GREETING_SECONDS", 0.3)
+    _, port = serve()
+    with socket.create_connection(("127.0.0.1", port), 5) as client, Remote(port) as idle:
+        client.sendall(said)
+        time.sleep(0.1)
+        assert not ended(client)
+        time.sleep(0.4)
+
+        assert ended(client)
+        idle.send(idle.call(1))
+        assert idle.served(1) == [[b"ask"]]
+
+
 @pytest.mark.parametrize(("files", "most"), [(256, 128), (1_000_000, 1_024), (resource.RLIM_INFINITY, 1_024)])
 def test_connections_take_no_more_than_half_of_the_files(monkeypatch, files, most):
     """A process that can open no more files can fetch no keys."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
 
-    assert event_loop._most_connections() == most
+    assert most_connections(1_024) == most
 
 
 def test_a_peer_that_leaves_releases_what_waited(serve):

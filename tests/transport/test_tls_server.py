@@ -35,19 +35,41 @@ def closed(client):
     return True
 
 
+def shaken(port):
+    """Shake hands, and give the connection."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 3))
+
+
 def test_handshakes_have_a_limit(served, monkeypatch):
-    """Those beyond it are closed at once, and take no place from peers."""
+    """For one more the oldest is broken off: whoever reaches the port without a certificate keeps nobody out."""
     monkeypatch.setattr(tls_server, "MAX_HANDSHAKES", 2)
     door, port = served
     with contextlib.ExitStack() as stack:
         first, second, third = (stack.enter_context(socket.create_connection(("127.0.0.1", port), 3)) for _ in range(3))
 
-        assert closed(third)
+        assert closed(first)
         assert not door._peers
-        for waiting in (first, second):
+        for waiting in (second, third):
             waiting.settimeout(0.1)
             with pytest.raises(TimeoutError):
                 waiting.recv(1)
+        stack.enter_context(shaken(port))
+        assert closed(second)
+
+
+def test_silent_handshakes_keep_nobody_out(served):
+    """Twice as many as there is room for, and a client that shows what it has is served at once."""
+    _, port = served
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * tls_server.MAX_HANDSHAKES):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 3))
+        began = time.monotonic()
+        stack.enter_context(shaken(port))
+
+        assert time.monotonic() - began < 1
 
 
 def test_stopping_breaks_off_handshakes(served):
@@ -64,10 +86,7 @@ def test_stopping_breaks_off_handshakes(served):
 def test_a_client_that_breaks_the_rules_hears_why_and_then_the_end(served):
     """The end of TLS is said, and not waited for longer than the client takes to answer it."""
     _, port = served
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    with socket.create_connection(("127.0.0.1", port), 3) as plain, context.wrap_socket(plain) as client:
+    with shaken(port) as client:
         client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000" + "0000080600000000010000000000000000"))
         began, heard = time.monotonic(), b""
         while received := client.recv(4096):  # settings, and a ping on a stream
