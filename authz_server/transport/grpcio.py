@@ -2,27 +2,36 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Event, Thread
 from typing import Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from authz_server.envoy import stubs
 from authz_server.transport.door import EXPECTED_TIMEOUT, LIFETIME_SECONDS, Check, ListenError, late, patience, tried
 from authz_server.transport.grpc import MAX_MESSAGE_SIZE
+from authz_server.transport.grpcio_arrival import Arrivals, Held, Lasting
 from authz_server.transport.grpcio_guard import Admission, server_credentials
-from authz_server.transport.grpcio_queue import Queue, Queued
+from authz_server.transport.grpcio_queue import Queue, Queued, move
 from authz_server.transport.guard import OPEN, Guard
-from authz_server.transport.sockets import guarded
+from authz_server.transport.sockets import guarded, most_connections
 
 THREADS: Final = 8
 MAX_CHECKS: Final = 1_000  # in progress: what is answered in some 0.2 s, less than half of what Envoy gives a try
 MAX_STREAMS_AT_ONE_TIME: Final = 128  # of one connection, as at the other door: whoever asks more must not fill the queue of all
 NO_LIMIT: Final = 2**31 - 1
 FAREWELL_SECONDS: Final = 30.0  # after a connection's lifetime, for its calls to be finished
-HANDSHAKE_SECONDS: Final = 10.0
+MAX_CONNECTIONS: Final = 4_096  # grpcio turns newcomers away beyond it, so that it is more than the other door's
+HANDSHAKE_SECONDS: Final = 10.0  # up to the client's first settings
+KEEPALIVE_SECONDS: Final = 60.0  # of silence before a ping
+KEEPALIVE_TIMEOUT_SECONDS: Final = 20.0  # for its answer; as long the kernel waits for a client that takes no octets
+HALF_OPEN_SECONDS: Final = 20.0  # from the head of a call to its end
+MAX_HALF_OPEN: Final = 64  # of all connections together, each of which may hold as much as a message is long
+MAX_WATCHES: Final = 32  # each has a thread of its own
+MAX_REFLECTIONS: Final = 4
+SWEEP_SECONDS: Final = 0.5
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -42,32 +51,27 @@ class GrpcioDoor:
         self._check = check
         self._guard = guard
         self._waiting = BoundedSemaphore(max(1, threads // 2))
+        half_open = Held(MAX_HALF_OPEN, time.monotonic, HALF_OPEN_SECONDS)
+        reflecting = Held(MAX_REFLECTIONS, time.monotonic, HALF_OPEN_SECONDS)
+        watching = Held(MAX_WATCHES, time.monotonic)
+        self._swept = (half_open, reflecting, watching)
+        self._stopped = Event()
         self._server = grpc.server(
-            ThreadPoolExecutor(threads, thread_name_prefix="health"),  # and reflection: neither waits for checks, nor they for it
-            options=[
-                ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server that gets some of the calls
-                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # Envoy's keepalive
-                ("grpc.http2.max_ping_strikes", 0),
-                ("grpc.max_concurrent_streams", MAX_STREAMS_AT_ONE_TIME),
-                ("grpc.server.max_pending_requests", NO_LIMIT),  # beyond its limits, grpcio answers with a gRPC error
-                ("grpc.server.max_pending_requests_hard_limit", NO_LIMIT),
-                ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
-                ("grpc.max_connection_age_ms", int(LIFETIME_SECONDS * 1000)),  # grpcio spreads it by a tenth
-                ("grpc.max_connection_age_grace_ms", int(FAREWELL_SECONDS * 1000)),
-                ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_SECONDS * 1000)),
-            ],
+            Arrivals(ThreadPoolExecutor(threads, thread_name_prefix="health"), half_open),  # which waits for no checks, nor they for it
+            options=_options(),
             interceptors=[] if guard.clients is None else [Admission(guard.clients)],
         )
         queue = Queue(threads, max_checks, time.monotonic)
-        self._server.add_generic_rpc_handlers((Queued(f"/{stubs.SERVICE}/Check", queue, self._answer, self._refuse),))
-        self._health = health.HealthServicer(experimental_non_blocking=True, experimental_thread_pool=ThreadPoolExecutor(1))
+        checks = Queued(f"/{stubs.SERVICE}/Check", queue, Arrivals(queue, half_open), self._answer, self._refuse)
+        self._server.add_generic_rpc_handlers((checks,))
+        self._health = health.HealthServicer()
         self._health.set("liveness", _SERVING)
         self.serving(ready=False)
+        watches = Arrivals(Lasting("watch", MAX_WATCHES, watching), half_open)
+        # In threads: `set`, and with it `Check`, would else wait for each watcher that does not read.
+        move(self._health, "Watch", watches)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (stubs.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        shown = stubs.load()
-        shown.AddSerializedFile(reflection_pb2.DESCRIPTOR.serialized_pb)
-        reflection.enable_server_reflection(names, self._server, pool=shown)
+        self._reflect(Lasting("reflection", MAX_REFLECTIONS, reflecting))
 
     def listen(self, address: str) -> None:
         """Bind an address, see `Door.listen`."""
@@ -82,6 +86,7 @@ class GrpcioDoor:
     def start(self) -> None:
         """Begin to answer."""
         self._server.start()
+        Thread(target=self._sweep, name="sweep", daemon=True).start()
 
     def serving(self, *, ready: bool) -> None:
         """Tell health checks whether to send traffic here."""
@@ -91,6 +96,19 @@ class GrpcioDoor:
     def stop(self, grace: float) -> None:
         """Take no new calls, finish those in flight, and close."""
         self._server.stop(grace).wait()
+        self._stopped.set()
+
+    def _reflect(self, pool: ThreadPoolExecutor) -> None:
+        shown = stubs.load()
+        shown.AddSerializedFile(reflection_pb2.DESCRIPTOR.serialized_pb)
+        servicer = reflection.ReflectionServicer((stubs.SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), shown)
+        move(servicer, "ServerReflectionInfo", pool)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, self._server)  # type: ignore[no-untyped-call]
+
+    def _sweep(self) -> None:
+        while not self._stopped.wait(SWEEP_SECONDS):
+            for held in self._swept:
+                held.sweep()
 
     def _bind(self, address: str) -> int:
         if self._guard.credentials is None:
@@ -117,3 +135,23 @@ class GrpcioDoor:
 
     def _refuse(self) -> bytes:
         return self._check.refuse(None, 0.0)
+
+
+def _options() -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server that gets some of the calls
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # Envoy's keepalive
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.keepalive_time_ms", int(KEEPALIVE_SECONDS * 1000)),
+        ("grpc.keepalive_timeout_ms", int(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(KEEPALIVE_TIMEOUT_SECONDS * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.max_allowed_incoming_connections", most_connections(MAX_CONNECTIONS)),
+        ("grpc.max_concurrent_streams", MAX_STREAMS_AT_ONE_TIME),
+        ("grpc.server.max_pending_requests", NO_LIMIT),  # beyond its limits, grpcio answers with a gRPC error
+        ("grpc.server.max_pending_requests_hard_limit", NO_LIMIT),
+        ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
+        ("grpc.max_connection_age_ms", int(LIFETIME_SECONDS * 1000)),  # grpcio spreads it by a tenth
+        ("grpc.max_connection_age_grace_ms", int(FAREWELL_SECONDS * 1000)),
+        ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_SECONDS * 1000)),
+    ]

@@ -73,12 +73,17 @@ class _Call:
         answer: what they do.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, answer: Callable[[Any, grpc.ServicerContext], bytes]) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, answer: Callable[[Any, grpc.ServicerContext], Any]) -> None:
         self.experimental_thread_pool = pool
         self._answer = answer
 
-    def __call__(self, request: Any, context: grpc.ServicerContext) -> bytes:
+    def __call__(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._answer(request, context)
+
+
+def move(servicer: object, method: str, pool: ThreadPoolExecutor) -> None:
+    """Have a method of a servicer done by other threads than its server's."""
+    setattr(servicer, method, _Call(pool, getattr(servicer, method)))
 
 
 class Queued(grpc.GenericRpcHandler):
@@ -89,14 +94,16 @@ class Queued(grpc.GenericRpcHandler):
 
     Args:
         method: its path.
-        queue: where its calls wait.
+        queue: where its calls wait for a thread.
+        arrivals: the way into it.
         answer: is given how many seconds a call has waited, its message and its context.
         refuse: answers a call that finds no place.
     """
 
-    def __init__(self, method: str, queue: Queue, answer: Answer, refuse: Refuse) -> None:
+    def __init__(self, method: str, queue: Queue, arrivals: ThreadPoolExecutor, answer: Answer, refuse: Refuse) -> None:
         self._method = method
         self._queue = queue
+        self._arrivals = arrivals
         self._answer = answer
         self._full: grpc.RpcMethodHandler[Any, bytes] = grpc.stream_unary_rpc_method_handler(_Call(AtOnce(), lambda *_: refuse()))
 
@@ -107,5 +114,5 @@ class Queued(grpc.GenericRpcHandler):
         if self._queue.full:
             return cast("grpc.RpcMethodHandler[bytes, bytes]", self._full)
         queue, answer, came = self._queue, self._answer, self._queue.clock()
-        call = _Call(queue, lambda data, context: answer(queue.clock() - came, data, context))
+        call = _Call(self._arrivals, lambda data, context: answer(queue.clock() - came, data, context))
         return grpc.unary_unary_rpc_method_handler(call)
