@@ -6,8 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any, Final, TypeVar
 
-from grpc import _server  # grpcio has no other way to tell that a message has come
+# grpcio has no other way to tell that a message has come. It was so from 1.66 to 1.85, by tests; a version without these names does not start.
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
+from grpc._server import _RECEIVE_MESSAGE_TOKEN, _is_rpc_state_active, _receive_message
 
 YOUNG_SECONDS: Final = 1.0
 
@@ -78,7 +79,7 @@ class Arrivals(ThreadPoolExecutor):
     def submit(self, call: Callable[..., _Done], /, *arguments: Any, **named: Any) -> Future[_Done]:
         """Take a call as grpcio hands it over, in the thread that will also tell of the message."""
         respond, event, state, behaviour, read, *codecs = arguments
-        receive = _server._receive_message(state, event.call, codecs[0])  # noqa: SLF001 - what `read` would do first
+        receive = _receive_message(state, event.call, codecs[0])  # what `read` would do first
 
         def arrived(received: Any) -> Any:
             self._half_open.discard(event.call)
@@ -88,14 +89,14 @@ class Arrivals(ThreadPoolExecutor):
 
         self._half_open.add(event.call)
         event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), arrived)
-        state.due.add(_server._RECEIVE_MESSAGE_TOKEN)  # noqa: SLF001 - as `read` does
+        state.due.add(_RECEIVE_MESSAGE_TOKEN)  # as `read` does
         return Future()
 
 
 def _request(state: Any, read: Callable[[], Any]) -> Any:
     """Take the message of a call; without one, `read` tells the client, unless that has gone."""
     with state.condition:
-        if state.request is not None and _server._is_rpc_state_active(state):  # noqa: SLF001 - as `read` does
+        if state.request is not None and _is_rpc_state_active(state):  # as `read` does
             request, state.request = state.request, None
             return request
     return read()
