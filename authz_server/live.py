@@ -14,7 +14,7 @@ from authz_server.config import load as load_configuration
 from authz_server.core.decisions import Allow, Deny
 from authz_server.core.gateway import Pending
 from authz_server.core.request import Request
-from authz_server.keys.clock import key_clock
+from authz_server.keys.clock import ageing_clock
 from authz_server.keys.fetch import Fetcher
 from authz_server.keys.refresher import GOOD, KeyRefresher
 from authz_server.keys.store import KeyStore, PoolKeys
@@ -37,7 +37,7 @@ class LiveGateway:
 
     def __init__(self, path: str | Path, environment: Mapping[str, str] | None = None) -> None:
         loaded = load_configuration(Path(path), os.environ if environment is None else environment)
-        clock = key_clock()
+        clock = ageing_clock()
         self._refresher = KeyRefresher(Fetcher(), clock, lambda: random.uniform(-1, 1), self)  # noqa: S311 - spreads load
         self._gateway = compile_gateway(loaded, KeyStore(clock, self._refresher).keys)
 

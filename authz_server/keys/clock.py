@@ -1,15 +1,15 @@
-"""The clock by which keys age."""
+"""The clock by which keys, and whatever else is good for a while, grow old."""
 
 import time
 from collections.abc import Callable
 from functools import partial
 
 
-def key_clock() -> Callable[[], float]:
+def ageing_clock() -> Callable[[], float]:
     """Choose a clock that nobody sets.
 
     Returns:
-        What tells seconds; on Linux also those for which the machine was suspended: keys grow old meanwhile.
+        What tells seconds; on Linux also those for which the machine was suspended: what is kept grows old meanwhile.
 
     Source: clock_gettime(2), CLOCK_BOOTTIME.
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from authz_server.core.revocations import Revocations
+from authz_server.keys.clock import ageing_clock
 from authz_server.revocations.file import FileList
 from authz_server.revocations.source import Observer, RevocationsError, Source
 from authz_server.server.watch import FileWatch
@@ -60,7 +61,7 @@ def following(place: Place, revocations: Revocations, observer: Observer) -> Ite
         from authz_server.revocations.shared import SharedList  # noqa: PLC0415 - an extra brings what it needs
 
         follower = SharedList(
-            server, revocations, observer, max_age=place.max_age, now=time.time, clock=time.monotonic, spread=random.random
+            server, revocations, observer, max_age=place.max_age, now=time.time, clock=ageing_clock(), spread=random.random
         )
         try:
             yield follower
@@ -68,7 +69,7 @@ def following(place: Place, revocations: Revocations, observer: Observer) -> Ite
             follower.close()
         return
     path = Path(place.where)
-    listed = FileList(path, revocations, observer, time.monotonic)
+    listed = FileList(path, revocations, observer, ageing_clock())
     watch = FileWatch([path], listed.reload)
     listed.reload()  # it may have changed before somebody watched
     try:

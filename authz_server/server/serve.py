@@ -18,7 +18,7 @@ from authz_server import __version__
 from authz_server.core.revocations import Revocations
 from authz_server.core.user_pools import UserPool
 from authz_server.core.verdicts import Verdicts
-from authz_server.keys.clock import key_clock
+from authz_server.keys.clock import ageing_clock
 from authz_server.keys.fetch import Fetcher
 from authz_server.keys.life_cycle import Kept
 from authz_server.keys.refresher import KeyRefresher
@@ -167,7 +167,7 @@ def _store(settings: Settings, metrics: Metrics, observer: KeyObserver, stack: E
         state = observer.state = StateDirectory(settings.state_dir, time.time, observer.state_told)
         stack.callback(state.close)
         kept = state.read
-    clock = key_clock()
+    clock = ageing_clock()
     refresher = KeyRefresher(Fetcher(), clock, lambda: random.uniform(-1, 1), observer)  # noqa: S311 - spreads load
     stack.callback(refresher.close)
     store = KeyStore(clock, refresher, kept)
