@@ -128,8 +128,6 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         with _threads_of_door(settings):
             door = _door(settings, check, _guard(settings, certificates))
         readiness = Readiness(store, lambda ready: _tell(door, ready=ready), revocations)
-        observer.changed = revoked.changed = readiness.update
-        readiness.update()
         if settings.admin is not None:
             stack.callback(_admin(settings.admin, readiness, metrics).close)
         for address in settings.listen:
@@ -140,6 +138,8 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
             stack.callback(FileWatch(settings.tls.paths, lambda: events.put("rotate")).close)
         with _threads_of_door(settings):
             door.start()
+        observer.changed = revoked.changed = readiness.update
+        readiness.update()  # not before: who hears that it is ready asks at once
         gc.freeze()  # what lives as long as the process need not be searched for garbage, by the few full collections that there are
         _logger.info("authz-server %s listens on %s%s", __version__, ", ".join(settings.listen), _how(settings))
         if settings.supervisor is not None:

@@ -31,7 +31,7 @@ REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 CANCEL = 8
 PATIENCE = 2.0  # no answer beside it takes longer, on a machine that has other work
 SECONDS = 1.1 * PATIENCE  # of misuse: who is kept waiting until its end loses patience
-MEMORY = 80 * 2**20  # that a kind of it may cost, buffers of the door included; grpcio's take the most
+MEMORY = 64 * 2**20  # that a kind of it may cost, buffers of the door included; grpcio's take the most
 
 
 def message():
@@ -204,8 +204,8 @@ def memory(server) -> int:
 
 
 @pytest.mark.parametrize("names", PAIRS, ids=" and ".join)
-def test_misuse_hurts_nobody_else(server, names):
-    """The slowest answer to a good client beside it is in time, as is the first afterwards, and memory stays in bounds."""
+def test_misuse_hurts_nobody_else(server, transport, names):
+    """The slowest answer to a good client beside it is in time, as is the first afterwards; memory stays in bounds, or comes back to them."""
     before = most = memory(server)
     until = time.monotonic() + SECONDS
     misusing = [threading.Thread(target=misuse, args=(server.port, name, until)) for name in names]
@@ -227,7 +227,11 @@ def test_misuse_hurts_nobody_else(server, names):
             each.join()
         ask()
     assert server.process.running()
-    assert most - before < MEMORY * len(names)
+    bound = before + MEMORY * len(names)
+    assert most < bound or transport == "grpcio"  # which at times takes what it can for frames of no use, while they come
+    while memory(server) > bound:
+        assert time.monotonic() < until + SECONDS, "it keeps what the misuse cost"
+        time.sleep(0.1)
 
 
 def test_many_connections_that_say_nothing_keep_nobody_out(server):

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from authz_server.cli.serve import serve
-from authz_server.demo.process import authz_server, free_port
+from authz_server.demo.process import START_SECONDS, accepts, authz_server, free_port
 from authz_server.testing import Fault, LocalCognito, UserPool
 from tests.e2e.stack import CONFIGURATION, Server, ask, configured
 
@@ -48,6 +48,20 @@ def run(*arguments):
 def test_health_is_serving_once_keys_were_fetched(server, service):
     """Envoy and Kubernetes ask for "", the Authorization service, or `liveness`."""
     assert health(server.port, service) == SERVING
+
+
+def test_who_hears_that_it_is_ready_can_ask_at_once(tmp_path, pool, cognito, transport):
+    """The admin port opens first, and says so only when each address of `--listen` is open, too."""
+    config, admin, ports = tmp_path / "authz.yaml", free_port(), [free_port() for _ in range(60)]
+    config.write_text(configured(CONFIGURATION, pool, cognito))
+    addresses = [flag for port in ports for flag in ("--listen", f"127.0.0.1:{port}")]
+    command = ["serve", "--config", str(config), "--admin", str(admin), "--transport", transport, "--drain-seconds", "0", *addresses]
+    with authz_server(*command, log=tmp_path / "server.log") as process:
+        server = Server(process=process, config=config, port=ports[-1], admin=admin)
+        end = time.monotonic() + START_SECONDS
+        while server.get("/readyz")[0] != 200:
+            assert time.monotonic() < end
+        assert accepts(server.port)
 
 
 def test_reflection_shows_the_services(tmp_path, pool, cognito):
