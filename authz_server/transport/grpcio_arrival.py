@@ -1,8 +1,10 @@
 """Calls of the grpcio door that clients hold open: they keep no thread from others, and end when they are too old or too many."""
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 from typing import Any, Final, TypeVar
 
@@ -11,6 +13,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from grpc._server import _RECEIVE_MESSAGE_TOKEN, _is_rpc_state_active, _receive_message
 
 YOUNG_SECONDS: Final = 1.0
+MESSAGE_SECONDS: Final = 0.1  # for which a thread waits for the message of a call
 
 _Done = TypeVar("_Done")
 
@@ -29,6 +32,7 @@ class Held:
         self._clock = clock
         self._seconds = seconds
         self._since: dict[Any, float] = {}
+        self._peers: Counter[str] = Counter()
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -38,11 +42,17 @@ class Held:
         """Take note of a call."""
         with self._lock:
             self._since[call] = self._clock()
+            self._peers[call.peer()] += 1
 
     def discard(self, call: Any) -> None:
         """Forget a call, if it is still known."""
         with self._lock:
-            self._since.pop(call, None)
+            if call in self._since:
+                self._forget(call)
+
+    def knows_peer_of(self, call: Any) -> bool:
+        """Whether some call of the same connection is held open."""
+        return bool(self._since) and call.peer() in self._peers
 
     def sweep(self) -> None:
         """End those that have been open for too long, and the oldest where there are too many."""
@@ -55,20 +65,31 @@ class Held:
                 if now - since > (YOUNG_SECONDS if at < excess else self._seconds)
             ]
             for call in over:
-                del self._since[call]
+                self._forget(call)
         for call in over:
             call.cancel()
 
+    def _forget(self, call: Any) -> None:
+        del self._since[call]
+        peer = call.peer()
+        self._peers[peer] -= 1
+        if not self._peers[peer]:
+            del self._peers[peer]
+
 
 class Arrivals(ThreadPoolExecutor):
-    """No threads: calls of one message each wait here until it has come, and then are given to threads.
+    """No threads of its own: hands calls of one message each to a pool's, and takes those back whose message does not come.
 
     grpcio gives a call to a thread when its head has come, and lets the thread wait for the message: with as many calls as there are
-    threads, whose messages never come, nobody else would be answered.
+    threads, whose messages never come, nobody else would be answered. Here it waits for a moment, in which an honest client's message
+    comes. A call that takes longer waits without a thread, and so do the others of its connection from then on.
+
+    Threads should wait all the same: if they took one call after the other, the one that takes in new ones would hardly get its turn among
+    them, and calls would wait unseen, where nobody counts for how long.
 
     Args:
         pool: the threads.
-        half_open: where calls are meanwhile.
+        half_open: where calls are that wait without one.
     """
 
     def __init__(self, pool: ThreadPoolExecutor, half_open: Held) -> None:
@@ -77,20 +98,40 @@ class Arrivals(ThreadPoolExecutor):
         self._half_open = half_open
 
     def submit(self, call: Callable[..., _Done], /, *arguments: Any, **named: Any) -> Future[_Done]:
-        """Take a call as grpcio hands it over, in the thread that will also tell of the message."""
-        respond, event, state, behaviour, read, *codecs = arguments
-        receive = _receive_message(state, event.call, codecs[0])  # what `read` would do first
+        """Take a call as grpcio hands it over."""
+        return self._pool.submit(partial(self._receive, call), *arguments, **named)  # type: ignore[arg-type]
+
+    def _receive(
+        self, call: Callable[..., object], respond: object, event: Any, state: Any, behaviour: object, read: Any, *codecs: Any, **named: Any
+    ) -> None:
+        """Receive the message and go on with the call; later, and in another thread, if it does not come soon."""
+        rest = (respond, event, state, behaviour, lambda: _request(state, read), *codecs)
+        receive = _receive_message(state, event.call, codecs[0])
+        is_here = is_parked = False
 
         def arrived(received: Any) -> Any:
-            self._half_open.discard(event.call)
+            nonlocal is_here
             ended = receive(received)
-            self._pool.submit(call, respond, event, state, behaviour, lambda: _request(state, read), *codecs, **named)
+            with state.condition:
+                is_here = True
+                state.condition.notify_all()
+            if is_parked:
+                self._half_open.discard(event.call)
+                self._pool.submit(call, *rest, **named)
             return ended
 
-        self._half_open.add(event.call)
-        event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), arrived)
-        state.due.add(_RECEIVE_MESSAGE_TOKEN)  # as `read` does
-        return Future()
+        with state.condition:
+            if not _is_rpc_state_active(state):
+                return
+            event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), arrived)  # as `read` does
+            state.due.add(_RECEIVE_MESSAGE_TOKEN)
+            if not self._half_open.knows_peer_of(event.call):
+                state.condition.wait_for(lambda: is_here, MESSAGE_SECONDS)
+            if not is_here:
+                is_parked = True
+                self._half_open.add(event.call)
+        if not is_parked:
+            call(*rest, **named)
 
 
 def _request(state: Any, read: Callable[[], Any]) -> Any:

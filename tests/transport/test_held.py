@@ -222,12 +222,12 @@ def test_nothing_is_held_of_calls_that_have_ended(serve):
             client.send(client.head(stream, method))
         client.send(client.call(7))
         client.served(7)
-        assert sum(len(held) for held in door._swept) == 3
-        client.socket.close()
-        deadline = time.monotonic() + 5
-        while any(len(held) for held in door._swept):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        for count in (3, 0):
+            deadline = time.monotonic() + 5
+            while sum(len(held) for held in door._swept) != count:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            client.socket.close()
 
 
 @pytest.mark.parametrize("kind", ["grpcio"], indirect=True)
@@ -282,13 +282,40 @@ def test_grpcio_takes_so_many_connections(serve, monkeypatch):
 
 
 class Call:
-    """A call that can be cancelled."""
+    """A call that can be cancelled.
 
-    cancelled = False
+    Args:
+        peer: its connection.
+    """
+
+    def __init__(self, peer="a"):
+        self.cancelled = False
+        self._peer = peer
 
     def cancel(self):
         """Take note."""
         self.cancelled = True
+
+    def peer(self):
+        """Name the connection."""
+        return self._peer
+
+
+def test_a_connection_is_known_while_it_holds_a_call():
+    """Until the last one has come, or was ended."""
+    clock = ManualClock(100.0)
+    held, calls, other = Held(9, clock, 20.0), [Call() for _ in range(3)], Call("b")
+    for call in calls:
+        held.add(call)
+    assert (held.knows_peer_of(Call()), held.knows_peer_of(other)) == (True, False)
+
+    held.discard(calls[0])
+    held.discard(calls[0])
+    held.discard(calls[1])
+    assert held.knows_peer_of(Call())
+    clock.advance(21)
+    held.sweep()
+    assert not held.knows_peer_of(Call())
 
 
 def test_calls_are_held_for_so_long():
