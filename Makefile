@@ -41,7 +41,7 @@ test: .venv .venv-protos ## Run all tests; core, keys and config must be covered
 test-alerts: ## Test the alerts in deploy/prometheus (needs promtool)
 	@command -v promtool >/dev/null || { echo 'make test-alerts needs promtool (Debian: prometheus)'; exit 1; }
 	promtool check rules deploy/prometheus/alerts.yaml
-	promtool test rules deploy/prometheus/alerts_test.yaml
+	promtool test rules deploy/prometheus/alerts_test.yaml deploy/prometheus/alerts_slow_test.yaml
 
 test-load: .venv ## Ask servers twice what they can answer: they answer what they can, in time (half a minute)
 	$(BIN)/python -m pytest -m load tests/e2e

@@ -10,7 +10,7 @@ from tests.deploy.samples import DEPLOY, documents
 OPERATIONS = (DEPLOY.parent / "docs" / "operations.md").read_text()
 METRICS = set(re.findall(r"`(authz_\w+)`", (DEPLOY.parent / "docs" / "metrics.md").read_text()))
 RULES = [rule for (file,) in [documents(DEPLOY / "prometheus" / "alerts.yaml")] for group in file["groups"] for rule in group["rules"]]
-TESTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts_test.yaml").read_text())["tests"]
+TESTS = [test for file in sorted((DEPLOY / "prometheus").glob("*_test.yaml")) for test in yaml.safe_load(file.read_text())["tests"]]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
