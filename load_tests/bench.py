@@ -27,7 +27,7 @@ from workload import Workload
 
 from authz_server.demo.process import StartError
 
-SMOKE = Lengths(warm_up=0.3, run=0.5)
+SMOKE = Lengths(warm_up=0.2, run=0.3)
 FAILURES = (CallError, StartError, TrafficError, WrongAnswerError)
 
 
