@@ -181,7 +181,7 @@ class Flood:
         tally = self.tally
         wrong = {
             f"calls failed: {set(tally.failed)}": bool(tally.failed),
-            f"{self.answered:.0f} answered per second, of {self.capacity:.0f}": self.answered <= 0.65 * self.capacity,
+            f"{self.answered:.0f} answered per second, of {self.capacity:.0f}": self.answered <= 0.55 * self.capacity,
             f"p99 is {self.milliseconds(0.99):.0f} ms": self.milliseconds(0.99) >= 1000 * self.patience,
             f"{len(tally.refused)} were refused, {self.counted} counted": not self.counted == len(tally.refused) > 0,
         }
