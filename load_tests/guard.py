@@ -28,9 +28,7 @@ REPETITIONS = 7
 SECONDS = 0.6
 WARM_UP_SECONDS = 0.4
 MARGIN = 1.4  # of the ratio on file; work that doubles passes it
-NOISE = (
-    0.25  # on top of it: a busy machine tells two no-ops of one door apart by so much of one, which for grpcio is four times a hit's own work
-)
+NOISE = 0.25  # on top of it: a busy machine tells two no-ops of one door apart by so much of one, which for grpcio is four times a hit's own work
 
 Ratios = Mapping[str, float]
 

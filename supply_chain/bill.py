@@ -56,9 +56,7 @@ def bill(wheel: Path, lock: Path, metadata: Mapping[Pin, Message], when: int, ex
 def _component(pin: Pin, licence: str | None, hashes: list[str]) -> Component:
     url = PackageURL("pypi", name=pin.name, version=pin.version)
     files = [HashType(alg=HashAlgorithm.SHA_256, content=each) for each in hashes]
-    where = ExternalReference(
-        type=ExternalReferenceType.DISTRIBUTION, url=XsUri(f"https://pypi.org/project/{pin.name}/{pin.version}/"), hashes=files
-    )
+    where = ExternalReference(type=ExternalReferenceType.DISTRIBUTION, url=XsUri(str(url)), hashes=files)
     return Component(
         type=ComponentType.LIBRARY,
         name=pin.name,
