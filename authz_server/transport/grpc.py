@@ -16,7 +16,7 @@ PREFIX_SIZE: Final = 5  # octets before a message: a flag, and its length in fou
 HTTP_OK: Final = 200
 POST: Final = b"POST"
 
-_prefix: Final = Struct(">BI").unpack_from
+_READ_PREFIX: Final = Struct(">BI").unpack_from
 _TIMEOUT: Final = re.compile(rb"(\d{1,8})([HMSmun])")
 _SECONDS: Final = {b"H": 3_600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _PRINTABLE: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
@@ -131,7 +131,7 @@ def message(body: bytes) -> bytes:
     size = len(body) - PREFIX_SIZE
     if size < 0:
         raise CallError(_CUT_OFF if body else NO_MESSAGE)
-    flag, length = _prefix(body)
+    flag, length = _READ_PREFIX(body)
     if flag:
         raise CallError(_FLAGGED)
     if length != size:

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 from authz_server.envoy import stubs
 from authz_server.transport.door import EXPECTED_TIMEOUT, LIFETIME_SECONDS, Check, ListenError, late, patience, tried
 from authz_server.transport.grpc import MAX_MESSAGE_SIZE
-from authz_server.transport.grpcio_arrival import Arrivals, Held, Lasting
+from authz_server.transport.grpcio_arrival import Arrivals, Lasting, OpenCalls
 from authz_server.transport.grpcio_guard import Admission, server_credentials
 from authz_server.transport.grpcio_queue import Queue, Queued, move
 from authz_server.transport.guard import OPEN, Guard
@@ -51,9 +51,9 @@ class GrpcioDoor:
         self._check = check
         self._guard = guard
         self._waiting = BoundedSemaphore(max(1, threads // 2))
-        half_open = Held(MAX_HALF_OPEN, time.monotonic, HALF_OPEN_SECONDS)
-        reflecting = Held(MAX_REFLECTIONS, time.monotonic, HALF_OPEN_SECONDS)
-        watching = Held(MAX_WATCHES, time.monotonic)
+        half_open = OpenCalls(MAX_HALF_OPEN, time.monotonic, HALF_OPEN_SECONDS)
+        reflecting = OpenCalls(MAX_REFLECTIONS, time.monotonic, HALF_OPEN_SECONDS)
+        watching = OpenCalls(MAX_WATCHES, time.monotonic)
         self._swept = (half_open, reflecting, watching)
         self._stopped = Event()
         self._server = grpc.server(

@@ -18,7 +18,7 @@ MESSAGE_SECONDS: Final = 0.1  # for which a thread waits for the message of a ca
 _Done = TypeVar("_Done")
 
 
-class Held:
+class OpenCalls:
     """Calls that their clients hold open, oldest first.
 
     Args:
@@ -92,7 +92,7 @@ class Arrivals(ThreadPoolExecutor):
         half_open: where calls are that wait without one.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, half_open: Held) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, half_open: OpenCalls) -> None:
         super().__init__(1)  # which it never starts
         self._pool = pool
         self._half_open = half_open
@@ -152,7 +152,7 @@ class Lasting(ThreadPoolExecutor):
         held: where calls are until they end.
     """
 
-    def __init__(self, name: str, threads: int, held: Held) -> None:
+    def __init__(self, name: str, threads: int, held: OpenCalls) -> None:
         super().__init__(threads, thread_name_prefix=name)
         self._held = held
 

@@ -16,7 +16,7 @@ from authz_server.transport import connection, grpcio
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.grpc import framed
 from authz_server.transport.grpcio import GrpcioDoor
-from authz_server.transport.grpcio_arrival import YOUNG_SECONDS, Held
+from authz_server.transport.grpcio_arrival import YOUNG_SECONDS, OpenCalls
 from tests.transport.http2 import CHECK, HEALTH_CHECK, HEALTH_WATCH, Remote, body
 
 METHODS = [CHECK, HEALTH_CHECK, HEALTH_WATCH]
@@ -304,7 +304,7 @@ class Call:
 def test_a_connection_is_known_while_it_holds_a_call():
     """Until the last one has come, or was ended."""
     clock = ManualClock(100.0)
-    held, calls, other = Held(9, clock, 20.0), [Call() for _ in range(3)], Call("b")
+    held, calls, other = OpenCalls(9, clock, 20.0), [Call() for _ in range(3)], Call("b")
     for call in calls:
         held.add(call)
     assert (held.knows_peer_of(Call()), held.knows_peer_of(other)) == (True, False)
@@ -321,7 +321,7 @@ def test_a_connection_is_known_while_it_holds_a_call():
 def test_calls_are_held_for_so_long():
     """Each from its own beginning."""
     clock = ManualClock(100.0)
-    held, first, second = Held(9, clock, 20.0), Call(), Call()
+    held, first, second = OpenCalls(9, clock, 20.0), Call(), Call()
     held.add(first)
     clock.advance(15)
     held.add(second)
@@ -334,7 +334,7 @@ def test_calls_are_held_for_so_long():
 def test_so_many_calls_are_held_of_those_that_are_not_young():
     """The oldest go, once; those of a busy moment stay, and who has gone is not counted."""
     clock = ManualClock(100.0)
-    held, calls = Held(2, clock, 20.0), [Call() for _ in range(5)]
+    held, calls = OpenCalls(2, clock, 20.0), [Call() for _ in range(5)]
     for call in calls:
         held.add(call)
     held.discard(calls[0])
