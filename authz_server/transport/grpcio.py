@@ -1,7 +1,7 @@
 """The grpcio door: a thread pool, health and reflection."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import BoundedSemaphore, Event, Thread
 from typing import Final
 
@@ -126,15 +126,20 @@ class GrpcioDoor:
         if not self._waiting.acquire(blocking=False):
             return answer.refuse()
         try:
-            answer.fetch.result(patience(left))
-        except TimeoutError:
-            return answer.refuse()
+            _wait(answer.fetch, patience(left), context)
         finally:
             self._waiting.release()
-        return answer.resume()
+        return answer.resume() if answer.fetch.done() else answer.refuse()
 
     def _refuse(self) -> bytes:
         return self._check.refuse(None, 0.0)
+
+
+def _wait(fetch: Future[None], seconds: float, context: grpc.ServicerContext) -> None:
+    """Wait for a fetch for so many seconds, while there is a client that does."""
+    gone = Future[None]()
+    if context.add_callback(lambda: gone.set_result(None)):
+        wait((fetch, gone), seconds, FIRST_COMPLETED)
 
 
 def _options() -> list[tuple[str, int]]:

@@ -1,7 +1,7 @@
 """Calls of the grpcio door that clients hold open: they keep no thread from others, and end when they are too old or too many."""
 
 import math
-from collections import Counter
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -14,6 +14,7 @@ from grpc._server import _RECEIVE_MESSAGE_TOKEN, _is_rpc_state_active, _receive_
 
 YOUNG_SECONDS: Final = 1.0
 MESSAGE_SECONDS: Final = 0.1  # for which a thread waits for the message of a call
+WARY_SECONDS: Final = 1.0  # for which none waits, after one that did so in vain
 
 _Done = TypeVar("_Done")
 
@@ -32,7 +33,6 @@ class OpenCalls:
         self._clock = clock
         self._seconds = seconds
         self._since: dict[Any, float] = {}
-        self._peers: Counter[str] = Counter()
         self._lock = Lock()
 
     def __len__(self) -> int:
@@ -42,17 +42,11 @@ class OpenCalls:
         """Take note of a call."""
         with self._lock:
             self._since[call] = self._clock()
-            self._peers[call.peer()] += 1
 
     def discard(self, call: Any) -> None:
         """Forget a call, if it is still known."""
         with self._lock:
-            if call in self._since:
-                self._forget(call)
-
-    def knows_peer_of(self, call: Any) -> bool:
-        """Whether some call of the same connection is held open."""
-        return bool(self._since) and call.peer() in self._peers
+            self._since.pop(call, None)
 
     def sweep(self) -> None:
         """End those that have been open for too long, and the oldest where there are too many."""
@@ -65,16 +59,9 @@ class OpenCalls:
                 if now - since > (YOUNG_SECONDS if at < excess else self._seconds)
             ]
             for call in over:
-                self._forget(call)
+                del self._since[call]
         for call in over:
             call.cancel()
-
-    def _forget(self, call: Any) -> None:
-        del self._since[call]
-        peer = call.peer()
-        self._peers[peer] -= 1
-        if not self._peers[peer]:
-            del self._peers[peer]
 
 
 class Arrivals(ThreadPoolExecutor):
@@ -82,7 +69,7 @@ class Arrivals(ThreadPoolExecutor):
 
     grpcio gives a call to a thread when its head has come, and lets the thread wait for the message: with as many calls as there are
     threads, whose messages never come, nobody else would be answered. Here it waits for a moment, in which an honest client's message
-    comes. A call that takes longer waits without a thread, and so do the others of its connection from then on.
+    comes. A call that takes longer waits without a thread, and so does every other for a while from then on.
 
     Threads should wait all the same: if they took one call after the other, the one that takes in new ones would hardly get its turn among
     them, and calls would wait unseen, where nobody counts for how long.
@@ -90,12 +77,15 @@ class Arrivals(ThreadPoolExecutor):
     Args:
         pool: the threads.
         half_open: where calls are that wait without one.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, half_open: OpenCalls) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, half_open: OpenCalls, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(1)  # which it never starts
         self._pool = pool
         self._half_open = half_open
+        self._clock = clock
+        self._in_vain = -math.inf  # when a thread last waited so
 
     def submit(self, call: Callable[..., _Done], /, *arguments: Any, **named: Any) -> Future[_Done]:
         """Take a call as grpcio hands it over."""
@@ -125,8 +115,8 @@ class Arrivals(ThreadPoolExecutor):
                 return
             event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), arrived)  # as `read` does
             state.due.add(_RECEIVE_MESSAGE_TOKEN)
-            if not self._half_open.knows_peer_of(event.call):
-                state.condition.wait_for(lambda: is_here, MESSAGE_SECONDS)
+            if self._clock() - self._in_vain > WARY_SECONDS and not state.condition.wait_for(lambda: is_here, MESSAGE_SECONDS):
+                self._in_vain = self._clock()
             if not is_here:
                 is_parked = True
                 self._half_open.add(event.call)

@@ -17,7 +17,7 @@ def test_without_the_extra_the_asyncio_transport_is_told_how_to_get_it(tmp_path,
     config.write_text(CONFIGURATION)
     command = ["serve", "--config", str(config), "--listen", f"127.0.0.1:{free_port()}", "--transport", "asyncio"]
     program = f"import sys; sys.modules[{library!r}] = None; from authz_server.cli import main; main({command})"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 1
     assert f"--transport asyncio needs {library}: pip install 'authz-server[fast]'" in done.stderr

@@ -125,6 +125,20 @@ def held_open(*methods):
     return misuse
 
 
+def half_open_on_new_connections(remote):
+    """Begin a call on each of hundreds of connections a second, and leave them alone."""
+    opened = []
+    try:
+        while True:
+            opened.append(Remote(remote.socket.getpeername()[1]))
+            opened[-1].send(half(opened[-1], 1))
+            time.sleep(0.001)
+            yield b""
+    finally:
+        for each in opened:
+            each.socket.close()
+
+
 def never_reads(remote):
     """Ask with all the credit in the world, and read nothing."""
     yield written(SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**31 - 1}), WindowUpdateFrame(0, 2**30))
@@ -174,6 +188,7 @@ MISUSES = {
     "half-open streams, CVE-2007-6750": half_open,
     "eight half-open streams, CVE-2007-6750": held_open(*[CHECK] * 8),
     "a hundred half-open streams, CVE-2007-6750": held_open(*[CHECK] * 100),
+    "half-open streams on new connections, CVE-2007-6750": half_open_on_new_connections,
     "half-open questions for health, CVE-2007-6750": held_open(*[HEALTH_CHECK, HEALTH_WATCH] * 20),
     "half-open reflection, CVE-2007-6750": held_open(*[REFLECTION] * 20),
     "a client that never reads, CVE-2019-9517": never_reads,

@@ -41,7 +41,7 @@ def until(condition, seconds=10.0):
 
 def run(*arguments):
     """Run a command to its end."""
-    return subprocess.run([sys.executable, "-m", "authz_server", *arguments], capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([sys.executable, "-m", "authz_server", *arguments], capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.mark.parametrize("service", ["", AUTHORIZATION, "liveness"])

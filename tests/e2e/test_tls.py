@@ -58,7 +58,7 @@ def until(condition, seconds=15.0):
 def run(*arguments, **environment):
     """Run a command to its end."""
     command = [sys.executable, "-m", "authz_server", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env={**os.environ, **environment})
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, **environment})
 
 
 def channel(port, root, client=None):

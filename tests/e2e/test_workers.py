@@ -71,7 +71,7 @@ def runs(pid):
 
 def run(*arguments):
     """Run a command to its end."""
-    return subprocess.run([sys.executable, "-m", "authz_server", *arguments], capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run([sys.executable, "-m", "authz_server", *arguments], capture_output=True, text=True, timeout=120, check=False)
 
 
 def start(folder, pool, cognito, *arguments):

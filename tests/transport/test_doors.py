@@ -238,6 +238,20 @@ def test_a_call_that_is_cancelled_leaves_room_for_others(check, call):
     assert call(b"known", timeout=5) == b"at once"
 
 
+def test_a_call_that_is_cancelled_leaves_its_place_to_the_next_that_waits(check, call):
+    """Also where it waited: each place was taken and left again, and the last call has one."""
+    for _ in range(6):
+        future = call.future(b"", timeout=5)
+        check.asked.acquire()
+        future.cancel()
+        time.sleep(0.05)  # for the door to hear of it, long before it would refuse the check
+
+    answer = call.future(b"", timeout=5)
+    check.asked.acquire()
+    check.fetch.set_result(None)
+    assert answer.result() == b"resumed"
+
+
 def test_stopping_finishes_the_calls_in_flight(door, check, call):
     """Within the grace that it is given."""
     answer = call.future(b"", timeout=5)

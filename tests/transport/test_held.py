@@ -122,6 +122,19 @@ def test_half_open_calls_keep_nobody_waiting(serve, method, piece):
             good.asks()
 
 
+def test_half_open_calls_of_many_connections_keep_nobody_waiting(check):
+    """Where there is one thread, it waits for the first of thirty and for no other."""
+    door, port = GrpcioDoor(check, threads=1), free_port()
+    door.listen(f"127.0.0.1:{port}")
+    door.start()
+    with contextlib.ExitStack() as running, Good(port) as good:
+        running.callback(door.stop, 0)
+        for method in METHODS * 10:
+            client = running.enter_context(Remote(port))
+            client.send(client.head(1, method))
+        good.asks()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_half_open_calls_end(serve, kind, monkeypatch, method):
     """When their time is up, and not before; their connection goes on."""
@@ -282,40 +295,14 @@ def test_grpcio_takes_so_many_connections(serve, monkeypatch):
 
 
 class Call:
-    """A call that can be cancelled.
+    """A call that can be cancelled."""
 
-    Args:
-        peer: its connection.
-    """
-
-    def __init__(self, peer="a"):
+    def __init__(self):
         self.cancelled = False
-        self._peer = peer
 
     def cancel(self):
         """Take note."""
         self.cancelled = True
-
-    def peer(self):
-        """Name the connection."""
-        return self._peer
-
-
-def test_a_connection_is_known_while_it_holds_a_call():
-    """Until the last one has come, or was ended."""
-    clock = ManualClock(100.0)
-    held, calls, other = OpenCalls(9, clock, 20.0), [Call() for _ in range(3)], Call("b")
-    for call in calls:
-        held.add(call)
-    assert (held.knows_peer_of(Call()), held.knows_peer_of(other)) == (True, False)
-
-    held.discard(calls[0])
-    held.discard(calls[0])
-    held.discard(calls[1])
-    assert held.knows_peer_of(Call())
-    clock.advance(21)
-    held.sweep()
-    assert not held.knows_peer_of(Call())
 
 
 def test_calls_are_held_for_so_long():
