@@ -4,7 +4,7 @@ import math
 import os
 import sys
 from pathlib import Path
-from socket import socket
+from socket import gethostname, socket
 from typing import TYPE_CHECKING, Final, Literal
 
 import click
@@ -12,6 +12,7 @@ import click
 from authz_server.cli import options
 from authz_server.observe import logs
 from authz_server.observe.decision_log import Line, as_json, as_text
+from authz_server.server import cpus
 from authz_server.server.supervisor import Supervision, WorkerError, supervise
 from authz_server.server.workers import endpoint
 from authz_server.transport.door import ListenError
@@ -110,7 +111,7 @@ LogFormat = Literal["auto", "json", "text", "off"]
     show_default=True,
     envvar="AUTHZ_TRANSPORT",
     show_envvar=True,
-    help="grpcio is the proven one; asyncio costs a tenth of the CPU and needs the extra [fast].",
+    help="grpcio is the proven one; asyncio costs a tenth of the CPU where tokens come again, and needs the extra [fast].",
 )
 @click.option(
     "--pin-cpu/--no-pin-cpu",
@@ -235,7 +236,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         admin=admin if worker is None else None,
         supervisor=None if worker is None else _link(),
         transport=transport,
-        cpu=(os.getpid() if worker is None else worker) if pin_cpu else None,
+        cpu=_cpu(worker) if pin_cpu else None,
         max_checks=max_checks_in_progress,
         cache_bytes=cache_mib * 1_048_576,
         drain_seconds=drain_seconds,
@@ -301,6 +302,10 @@ def _supervise(workers: int, listen: tuple[str, ...], admin: tuple[str, int] | N
         supervise(Supervision(workers=workers, command=command, admin=admin, end_seconds=end_seconds))
     except (ListenError, WorkerError) as error:
         options.fail(error)
+
+
+def _cpu(worker: int | None) -> int:
+    return cpus.place(gethostname(), os.getpid(), 0) if worker is None else cpus.place(gethostname(), os.getppid(), worker)
 
 
 def _link() -> socket:

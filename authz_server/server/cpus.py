@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from zlib import crc32
 
 _V2: Final = "sys/fs/cgroup"
 _V1: Final = "sys/fs/cgroup/cpu"
@@ -24,6 +25,20 @@ def usable(affinity: int, root: Path) -> int:
         cgroups(7), and the kernel's documentation of `cpu.max` and `cpu.cfs_quota_us`.
     """
     return max(1, min([affinity, *(int(quota) for group in _groups(root) for quota in _quota(group))]))
+
+
+def place(host: str, server: int, worker: int) -> int:
+    """Choose where a process keeps its threads: workers side by side, and servers of one machine apart, as far as chance can.
+
+    Args:
+        host: its name; each container has its own, though the server's number is 1 in all of them.
+        server: number of the process that the user started.
+        worker: 0 where there are no others.
+
+    Returns:
+        A number for `pinned`.
+    """
+    return crc32(f"{host} {server}".encode()) + worker
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import pytest
@@ -343,3 +344,20 @@ def test_validate_and_schema(tmp_path, server):
     assert "properties" in json.loads(run("schema").stdout)
     assert run("--version").stdout.startswith("authz-server ")
     assert os.access(server.config, os.R_OK)
+
+
+def cpus(server) -> set[str]:
+    """On which CPUs the threads of a server may run."""
+    tasks = Path(f"/proc/{server.process.pid}/task").glob("*/status")
+    return {line.split()[1] for task in tasks for line in task.read_text().splitlines() if line.startswith("Cpus_allowed_list:")}
+
+
+@pytest.mark.parametrize("flag", ["--pin-cpu", "--no-pin-cpu"])
+def test_the_threads_of_grpcio_keep_to_one_cpu_unless_told_otherwise(start_server, transport, flag):
+    """The main thread, which loads configurations, stays free, as does all of the other door."""
+    server = start_server(flag)
+    everywhere = Path("/proc/self/status").read_text().partition("Cpus_allowed_list:")[2].split()[0]
+    pinned = cpus(server) - {everywhere}
+
+    assert len(pinned) == (transport == "grpcio" and flag == "--pin-cpu" and len(os.sched_getaffinity(0)) > 1)
+    assert all(one.isdigit() for one in pinned)

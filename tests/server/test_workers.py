@@ -1,11 +1,13 @@
 """Where workers listen, when they are started again, and how many CPUs there are for them."""
 
+import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from authz_server.server.cpus import usable
+from authz_server.server.cpus import pinned, place, usable
 from authz_server.server.workers import endpoint, pause
 
 
@@ -85,6 +87,26 @@ def test_cpus_are_those_that_the_container_may_use(tmp_path, groups, files, expe
         file.write_text(f"{text}\n")
 
     assert usable(8, tmp_path) == expected
+
+
+def test_servers_keep_to_different_cpus():
+    """Containers of one node, in each of which the server is process 1, spread over its CPUs; workers of one server have one each."""
+    assert len({place(f"authz-{number}", 1, 0) % 8 for number in range(40)}) == 8
+    assert sorted(place("authz", 1, worker) % 4 for worker in range(4)) == [0, 1, 2, 3]
+    assert place("authz", 1, 0) == place("authz", 1, 0)
+
+
+def test_a_door_keeps_to_one_cpu():
+    """Threads that are started meanwhile run on one of the CPUs that there are; others, and the process itself, stay free."""
+    free, seen = os.sched_getaffinity(0), []
+    for number in range(len(free)):
+        with pinned(number):
+            thread = threading.Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
+            thread.start()
+            thread.join()
+        assert os.sched_getaffinity(0) == free
+
+    assert [cpus for each in seen for cpus in each] == sorted(free)
 
 
 def test_a_supervisor_is_small():
