@@ -2,11 +2,25 @@
 
 from pathlib import Path
 
-from authz_server.core.decisions import Reason
-from authz_server.observe.metrics import CertificateSample, Metrics, RevocationsSample
+from prometheus_client import Metric
+
+from authz_server.core.decisions import Allow, Reason
+from authz_server.observe.metrics import CertificateSample, KeySetSample, Metrics, RevocationsSample, VerdictsSample
 from authz_server.observe.totals import SupervisorMetrics
 
 MADE = "<!-- Made by `make docs`; change the code instead. -->"
+LABELS = {
+    "api": "name of an api; empty when none was found",
+    "decision": "`allow`, `deny`, or `unavailable` for whatever is answered with a 5xx; of verdicts, which repeat no 5xx: `allow` or `deny`",
+    "operation": "`read` or `write`",
+    "outcome": "of key sets: see [keys.md](keys.md#metrics); of looks at the list of revocations: `ok` or `failed`",
+    "reason": "see [reasons.md](reasons.md); empty for an allow",
+    "result": "`hit` or `miss`",
+    "route": "method and template; `(named by Envoy)` where `context_extensions` name the authorizer; empty when no route was found",
+    "user_pool": "id of a user pool",
+    "version": "of the server",
+    "worker": "number of a worker, from 0; with `--workers` also of every gauge of a worker",
+}
 
 
 def reasons() -> str:
@@ -27,17 +41,42 @@ def reasons() -> str:
 
 
 def metrics() -> str:
-    """Write the table of metrics."""
+    """Write the table of metrics, and that of their labels."""
+    rows, used = [], set()
+    for family in (*_measured().registry.collect(), *SupervisorMetrics(1).registry.collect()):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = _labels(family)
+        used.update(labels)
+        rows.append(f"| `{name}` | {family.type} | {', '.join(f'`{label}`' for label in labels)} | {family.documentation} |")
+    head = ["# Metrics", MADE, "", "| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    labels_head = ["", "## Labels", "", "| label | values |", "| --- | --- |"]
+    return "\n".join([*head, *sorted(rows), *labels_head, *(f"| `{label}` | {LABELS[label]} |" for label in sorted(used)), ""])
+
+
+def _measured() -> Metrics:
+    """Let one thing of each kind happen: a metric shows its labels once it has a value."""
     measured = Metrics("")
-    measured.show_keys(tuple)
-    measured.show_verdicts(tuple)
+    measured.check(Allow(api="", route="", dropped=1), 0)
+    measured.fetch("", "")
+    measured.skipped_keys("", 0)
+    measured.state_file("", "", "")
+    measured.revocations_read("")
+    measured.show_keys(lambda: [KeySetSample("", 0, 0, 0, 0, 0, 0, {"": 0})])
+    measured.show_verdicts(lambda: [VerdictsSample("", 0, 0, 0)])
     measured.show_certificate(lambda: CertificateSample(expires=0, reloaded_at=0, good=True))
     measured.show_revocations(lambda: RevocationsSample(0, 0, 0, known=True))
-    rows = []
-    for family in (*measured.registry.collect(), *SupervisorMetrics(0).registry.collect()):
-        name = f"{family.name}_total" if family.type == "counter" else family.name
-        rows.append(f"| `{name}` | {family.type} | {family.documentation} |")
-    return "\n".join(["# Metrics", MADE, "", "| metric | type | meaning |", "| --- | --- | --- |", *sorted(rows), ""])
+    return measured
+
+
+def _labels(family: Metric) -> list[str]:
+    """List the labels of a metric, but for `le`, which belongs to every histogram.
+
+    Raises:
+        ValueError: for a metric that has no value yet.
+    """
+    if not family.samples:
+        raise ValueError(f"{family.name} has no value: let it have one in _measured()")
+    return list(dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le"))
 
 
 PAGES = {"reasons.md": reasons, "metrics.md": metrics}

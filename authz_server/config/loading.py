@@ -72,7 +72,7 @@ def _validate(data: Any) -> tuple[Configuration, list[ErrorDetails]]:
 
 def _part(location: Location) -> Location:
     """Find the smallest part that can be left out so that the rest still says what it said."""
-    if location[-1:] == (sentences.KEY,):
+    if location[1:][-1:] == (sentences.KEY,):  # at the top it is a key that is spelt so
         location = location[:-1]
     match location:
         case ("apis", _, "routes", *_):

@@ -31,11 +31,9 @@ from authz_server.config.fields import (
     Version,
 )
 from authz_server.config.urls import check_url
-from authz_server.core.routes import parse
+from authz_server.core.routes import HttpMethod, parse
 
 NONE: Final = "NONE"
-
-HttpMethod = Literal["GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "DELETE", "ANY"]
 
 
 class _Model(BaseModel):
@@ -119,12 +117,13 @@ class Api(_Model):
         description="Request header for the upstream: claim that it carries. A client's own copies of these headers are removed.",
     )
     claim_headers_overflow: Literal["drop", "deny"] = Field(
-        default="drop", description="What happens when the claim headers exceed 8 KiB: whole headers are dropped, or the request is denied."
+        default="drop",
+        description="Beyond 8 KiB of claim headers: drop leaves out each header that does not fit any more, deny denies the request.",
     )
     forward_token: Boolean = Field(default=True, description="Whether the token goes on to the upstream, as on API Gateway.")
     dynamic_metadata: DynamicMetadata = Field(default="off", description="Claims for Envoy's dynamic metadata: off, all, or a list.")
     log_claims: tuple[Text, ...] = Field(default=(), description="Claims that may appear in the decision log.")
-    routes: dict[Text, dict[HttpMethod, Method]] = Field(
+    routes: dict[Text, dict[Literal[HttpMethod, "ANY"], Method]] = Field(
         default={}, description="Resource template, such as /pets/{petId} or /files/{proxy+}: method: what it asks for."
     )
 

@@ -1,9 +1,10 @@
 """URLs that keys may be fetched from."""
 
 import re
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
+
+from authz_server.core.hosts import is_loopback
 
 _URL: Final = re.compile(r"[!-\[\]-~]+")  # printable ASCII without the backslash, which some parsers take for a slash
 
@@ -28,7 +29,7 @@ def check_url(text: str, *, allow_http: bool) -> str:
         raise ValueError("a URL with a user or password is refused: it would end up in logs")
     if "#" in text:
         raise ValueError("a URL with a fragment (#…) is refused: it is never sent")
-    if url.scheme == "http" and not allow_http and not _is_loopback(url.hostname or ""):
+    if url.scheme == "http" and not allow_http and not is_loopback(url.hostname or ""):
         raise ValueError(
             "http is refused: who can change the keys can sign tokens; expected https, a loopback address, or allow_http: true"
         )
@@ -42,12 +43,3 @@ def _split(text: str) -> SplitResult | None:
     except ValueError:
         return None
     return url if has_host and _URL.fullmatch(text) else None
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

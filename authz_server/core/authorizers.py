@@ -175,7 +175,8 @@ class CognitoUserPools:
                 check_revocations(token.claims, self.revocations, now)
                 return Verified(token.claims, TokenProof(proof, self.revocations, version, token.claims))
         except Denied as denied:
-            raise Denied(denied.reason, proof) from None
+            denied.proof = proof
+            raise
         raise Denied(Reason.REVOCATIONS_UNKNOWN)  # without a proof: it may be known at any moment
 
     def _check_claims(self, claims: Mapping[str, Any], scopes: frozenset[str]) -> None:

@@ -1,5 +1,6 @@
 """What a check can answer: allow, or deny for one reason out of a closed table."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -75,11 +76,13 @@ class Reason(Enum):
         message="Bad Request",
         explain="The bytes of the check are no CheckRequest; is the peer an Envoy that speaks ext_authz v3?",
     )
-    HOST_REFUSED = _missing("The host is absent, or holds what two parsers could read differently (a comma, `@`, `%`, white space).")
+    HOST_REFUSED = _missing(
+        "The host is absent, longer than a DNS name, or holds what two parsers could read differently (a comma, `@`, `%`, white space)."
+    )
     PATH_REFUSED = _missing("The path is absent, or two parsers could read it differently; it is refused and never repaired.")
     NO_API = _missing("No api is configured for this host and base path.")
     NO_ROUTE = _missing("No resource template of the api matches the whole path.")
-    NO_METHOD = _missing("The resource exists but declares neither this method nor ANY.")
+    NO_METHOD = _missing("The resource exists but declares neither this method nor ANY, or API Gateway has no such method.")
     CONTEXT_REFUSED = _misconfigured(
         "Envoy's context_extensions name an authorizer or scopes without an api, or scopes without an authorizer."
     )
@@ -87,7 +90,9 @@ class Reason(Enum):
     AUTHORIZER_UNKNOWN = _misconfigured("Envoy's context_extensions name an authorizer that this api cannot use.")
     TOKEN_MISSING = _unauthorized("The identity source header is absent or empty.")
     TOKEN_TOO_LARGE = _unauthorized("The token is longer than 16 KiB.")
-    TOKEN_MALFORMED = _unauthorized("The identity source is not one JWS in compact form, with strict base64url and unambiguous JSON.")
+    TOKEN_MALFORMED = _unauthorized(
+        "The identity source is not one JWS in compact form, with strict base64url and unambiguous JSON that is not nested too deep."
+    )
     ALGORITHM_REFUSED = _unauthorized("The token's `alg` is not RS256, or its header asks for an extension (`crit`, `b64`).")
     ISSUER_UNKNOWN = _unauthorized("The token's `iss` is no user pool of the route's authorizer.")
     KEY_UNKNOWN = _unauthorized("The token's `kid` is not in the key set of the user pool that issued it.")
@@ -164,12 +169,14 @@ class Denied(Exception):  # noqa: N818 - a denial is an answer, not an error
     Args:
         reason: the rule that failed.
         proof: the key that the rule was reached with, or None when it took none.
+        until: Unix time at which the rule is met.
     """
 
-    def __init__(self, reason: Reason, proof: Proof | None = None) -> None:
+    def __init__(self, reason: Reason, proof: Proof | None = None, until: float = math.inf) -> None:
         super().__init__(reason.label)
         self.reason = reason
         self.proof = proof
+        self.until = until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,8 @@ from authz_server.core.authorizers import CognitoUserPools, KeysPending
 from authz_server.core.decisions import Allow, Denied, Deny, Reason
 from authz_server.core.hosts import Hosts
 from authz_server.core.request import Request
-from authz_server.core.routes import Routes
+from authz_server.core.routes import ANY, METHODS, Routes
 
-ANY: Final = "ANY"
 NAMED_BY_ENVOY: Final = "(named by Envoy)"
 MAX_NAMED_ROUTES: Final = 10_000
 MAX_SEEN: Final = 1_024  # requests that are not looked at twice
@@ -129,12 +128,13 @@ class Api:
         Raises:
             Denied: NO_ROUTE or NO_METHOD.
 
-        Source: API Gateway answers a specific resource that lacks the method with 403, also beside a greedy sibling.
+        Source: API Gateway answers a specific resource that lacks the method with 403, also beside a greedy sibling. It does not say
+            whether ANY takes words that are no method of its own; here it does not, since upstreams may read `get` as GET.
         """
         methods = self.routes.find(segments)
         if methods is None:
             raise Denied(Reason.NO_ROUTE)
-        route = methods.get(method) or methods.get(ANY)
+        route = methods.get(method) or methods.get(ANY) if method in METHODS else None
         if route is None:
             raise Denied(Reason.NO_METHOD)
         return route
@@ -170,7 +170,7 @@ class Api:
         claims, proof = route.authorizer.authorize(request.headers.get(source), route.scopes, now)
         headers, dropped = claim.headers(claims, self.claims.headers)
         if dropped and not self.claims.drop:
-            raise Denied(Reason.CLAIM_HEADERS_TOO_LARGE)
+            raise Denied(Reason.CLAIM_HEADERS_TOO_LARGE, proof)
         written = {name for name, _ in headers}
         stripped = self.identity_headers if self.claims.forward_token else (*self.identity_headers, source)
         return Allow(
@@ -272,7 +272,7 @@ class Gateway:
         try:
             return api.allow(route, request, now)
         except Denied as denied:
-            until = now + (route.authorizer.result_ttl if route.authorizer is not None else 0)
+            until = min(denied.until, now + (route.authorizer.result_ttl if route.authorizer is not None else 0))
             return Deny(reason=denied.reason, api=api.name, route=route.label, proof=denied.proof, until=until)
         except KeysPending as pending:
             return Pending(fetch=pending.fetch, api=api.name, route=route.label)

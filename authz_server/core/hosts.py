@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address
 from typing import Final, Generic, TypeVar
 
 from authz_server.core.decisions import Denied, Reason
@@ -9,7 +10,7 @@ from authz_server.core.decisions import Denied, Reason
 T = TypeVar("T")
 
 MAX_SEEN: Final = 1_024  # hosts, as clients spell them, that are not looked at twice
-MAX_SEEN_LENGTH: Final = 260  # a name of 253 characters, a dot and a port; clients may send 60 KiB
+MAX_LENGTH: Final = 260  # a name of 253 characters, a dot and a port; clients may send 60 KiB
 
 _HOST: Final = re.compile(r"((?:[a-z0-9_-]+\.)*[a-z0-9_-]+|\[[0-9a-f:.]+\])\.?(?::[0-9]{1,5})?")
 
@@ -24,12 +25,28 @@ def normalise(host: str) -> str:
         The bare host name.
 
     Raises:
-        Denied: HOST_REFUSED for anything that is not a plain host name or a bracketed IPv6 address.
+        Denied: HOST_REFUSED for anything that is not a plain host name or a bracketed IPv6 address, or is longer than a name can be.
+
+    Source: RFC 1035 section 2.3.4 (255 octets, which are 253 characters).
     """
-    found = _HOST.fullmatch(host.lower()) if host.isascii() else None
+    found = _HOST.fullmatch(host.lower()) if len(host) <= MAX_LENGTH and host.isascii() else None
     if found is None:
         raise Denied(Reason.HOST_REFUSED)
     return found[1]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this very machine, so that nobody else hears what is asked there.
+
+    Args:
+        host: in lower case, without brackets and port.
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class BasePaths(Generic[T]):
@@ -95,7 +112,7 @@ class Hosts(Generic[T]):
         tier = self._seen.get(host)
         if tier is None:
             tier = self._tier(normalise(host))
-            if len(self._seen) < MAX_SEEN and len(host) <= MAX_SEEN_LENGTH:
+            if len(self._seen) < MAX_SEEN:
                 self._seen[host] = tier
         found = tier.find(segments)
         if found is None:

@@ -2,9 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeVar, get_args
 
 T = TypeVar("T")
+
+HttpMethod = Literal["GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "DELETE"]  # those of API Gateway
+METHODS: Final = frozenset(get_args(HttpMethod))
+ANY: Final = "ANY"  # stands for those of them that a resource does not name
 
 MAX_SEGMENTS: Final = 64
 _LITERAL: Final = re.compile(r"[A-Za-z0-9_\-.,:~]+")
@@ -96,7 +100,7 @@ class Routes(Generic[T]):
 
         Args:
             template: the resource, see `parse`.
-            methods: what each method leads to; `ANY` stands for those not named.
+            methods: what each method, or `ANY`, leads to.
 
         Raises:
             ValueError: for a bad template, one that is there already, or a second parameter at one level.

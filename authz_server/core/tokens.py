@@ -2,7 +2,7 @@
 
 import json
 from binascii import a2b_base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isinf
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from authz_server.core.decisions import Denied, Reason
 
 MAX_TOKEN_LENGTH: Final = 16_384
+MAX_DEPTH: Final = 128  # of lists and objects in one another: what can be read can be written, too
 YEAR_10000: Final = 253_402_300_800
 
 MAX_SEEN: Final = 64  # headers that are not read twice
@@ -162,7 +163,7 @@ def check_times(claims: Mapping[str, Any], now: float) -> None:
     if claims["exp"] <= now:
         raise Denied(Reason.TOKEN_EXPIRED)
     if claims.get("nbf", 0) > now:
-        raise Denied(Reason.NOT_YET_VALID)
+        raise Denied(Reason.NOT_YET_VALID, until=claims["nbf"])
 
 
 def _is_time(value: object) -> bool:
@@ -200,8 +201,8 @@ def strict_json(document: bytes) -> Any:
         The value.
 
     Raises:
-        ValueError: for bad UTF-8 or JSON, a member that stands twice, NaN, infinities and numbers beyond a double (1e999), or half of a
-            surrogate pair.
+        ValueError: for bad UTF-8 or JSON, a member that stands twice, NaN, infinities and numbers beyond a double (1e999), half of a
+            surrogate pair, or values nested more than MAX_DEPTH deep.
         RecursionError: for values nested beyond the interpreter's limit.
 
     Source: RFC 8259 sections 4, 6 and 8; RFC 7519 section 4 (duplicate claim names).
@@ -210,9 +211,25 @@ def strict_json(document: bytes) -> Any:
     value, end = _STRICT.raw_decode(text)
     if end != len(text):
         raise ValueError("more than one JSON value")
+    if document.count(b"[") + document.count(b"{") > MAX_DEPTH and _is_deep(value):
+        raise ValueError("values are nested too deep")
     if b"\\u" in document:  # an escape may hold half of a pair, which no UTF-8 header can carry
         json.dumps(value, ensure_ascii=False).encode()
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether *value* is nested more than MAX_DEPTH deep, told without recursion."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [inner for outer in level for inner in _inside(outer)]
+    return any(isinstance(each, list | dict) for each in level)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:

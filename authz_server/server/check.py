@@ -220,7 +220,7 @@ def _remember(running: Running, name: bytes, decision: Allow | Deny, answer: byt
         logged = decision.logged or None
         kept = Verdict(answer=answer, reason=None, proof=proof, since=now, until=decision.until, logged=logged, dropped=decision.dropped)
         running.allowed.keep(name, kept)
-    elif decision.reason is not Reason.NOT_YET_VALID:
+    else:
         until = min(decision.until, now + DENIED_SECONDS)
         running.denied.keep(name, Verdict(answer=b"", reason=decision.reason, proof=proof, since=now, until=until))
 

@@ -208,6 +208,7 @@ DOCUMENTS = st.recursive(
             "apis": DOCUMENTS | st.dictionaries(st.sampled_from("ab"), DOCUMENTS | st.fixed_dictionaries({"routes": DOCUMENTS})),
             "user_pools": DOCUMENTS,
             "other": DOCUMENTS,
+            "[key]": DOCUMENTS,
         },
     )
 )

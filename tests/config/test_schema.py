@@ -64,6 +64,11 @@ TAKEN_HEADERS = (
         ("version: »1.0", ["expected a whole number, not the number 1.0"]),
         ("version: »true", ["expected a whole number, not true"]),
         ("version: 1\n»authoriser: {}", [f"unknown key 'authoriser'{TOP}; did you mean 'authorizers'?"]),
+        ("version: 1\n»'[key]': {}", [f"unknown key '[key]'{TOP}; did you mean 'keys'?"]),
+        (
+            "version: 1\n»'[key]': {}\napis: {a: {»'[key]': 1}, »'': {}}\nuser_pools: {'[key]': {issuer: »5}}",
+            [f"unknown key '[key]'{TOP}; did you mean 'keys'?", f"unknown key '[key]'{API}", EMPTY, TEXT],
+        ),
         ("version: 1\n»banana: »${NOT_SET}", [f"unknown key 'banana'{TOP}", "environment variable 'NOT_SET' is not set"]),
         ("version: 1\napis: »text", ["expected a mapping, not 'text'"]),
         ("version: 1\nauthorizers: »[]\nuser_pools: »5", ["expected a mapping, not a list", "expected a mapping, not the number 5"]),

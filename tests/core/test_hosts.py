@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from authz_server.core import hosts as hosts_module
 from authz_server.core.decisions import Reason
-from authz_server.core.hosts import BasePaths, Hosts, normalise
+from authz_server.core.hosts import BasePaths, Hosts, is_loopback, normalise
 
 HOSTS = Hosts(
     [
@@ -166,15 +166,41 @@ def test_a_host_that_was_seen_is_found_again() -> None:
 
 
 def test_seen_hosts_take_bounded_memory(outcome, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients can not fill the memory with names: few are kept, no long ones, no bad ones, and the others are found all the same."""
+    """Clients can not fill the memory with names: few are kept, no bad ones, and the others are found all the same."""
     monkeypatch.setattr(hosts_module, "MAX_SEEN", 3)
     hosts = Hosts([("", (), "any")])
-    long = "a" * 61_000
 
-    for host in (long, "1.test", "2.test", "3.test", "4.test", "5.test", long):
+    for host in ("1.test", "2.test", "3.test", "4.test", "5.test"):
         assert hosts.find(host, [""]) == ("any", [""])
     assert outcome(hosts.find, "a,b", [""]) is Reason.HOST_REFUSED
     assert list(hosts._seen) == ["1.test", "2.test", "3.test"]
+
+
+NAME = "a." * 126 + "a"  # 253 characters, the longest
+
+
+@pytest.mark.parametrize("host", [NAME, f"{NAME}.", f"{NAME}.:65535"])
+def test_the_longest_name_is_a_host(host: str) -> None:
+    """A name of 253 characters is found, also with a dot and a port."""
+    assert normalise(host) == NAME
+    assert Hosts([("*.a", (), "wild")]).find(host, [""]) == ("wild", [""])
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param("a" * 261, id="one character too many"),
+        pytest.param(f"{NAME}a.:65535", id="one character too many before the port"),
+        pytest.param("a" * 60_000, id="one long label"),
+        pytest.param("a." * 29_000 + "com", id="many labels"),
+        pytest.param(f"[{'::' * 130}]", id="IPv6"),
+    ],
+)
+def test_hosts_longer_than_a_name_can_be_are_refused(host: str, outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is longer than any DNS name costs nothing: neither the pattern nor the search for a wildcard sees it."""
+    monkeypatch.setattr(hosts_module, "_HOST", None)
+
+    assert outcome(Hosts([("*.example.com", (), "wild")]).find, host, [""]) is Reason.HOST_REFUSED
 
 
 labels = st.sampled_from(["a", "b", "example", "com"])
@@ -194,3 +220,20 @@ def test_a_wildcard_is_no_host(outcome) -> None:
     hosts = Hosts([("*.example.com", (), "wild"), ("", (), "any")])
 
     assert outcome(hosts.find, "*.example.com", [""]) is Reason.HOST_REFUSED
+
+
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost.example.com", False),
+        ("10.0.0.1", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_this_machine_alone(*, host, is_here):
+    """What is asked there nobody else hears; any other name or address may be somewhere else."""
+    assert is_loopback(host) is is_here

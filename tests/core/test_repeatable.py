@@ -50,6 +50,14 @@ def test_a_decision_says_how_long_it_may_be_repeated(pool, running):
     assert all(decision.proof.stands() for decision in decisions)
 
 
+@pytest.mark.parametrize(("nbf", "until"), [(1_030, 1_030), (1_090, 1_060)])
+def test_a_denial_of_what_is_good_later_is_repeated_until_then(pool, running, nbf, until):
+    """Or until the authorizer's time is up, if that comes first."""
+    early = running.decide(ask(pool.id_token(nbf=nbf, exp=2_000)), 1_000)
+
+    assert (early.reason, early.proof.stands(), early.until) == (Reason.NOT_YET_VALID, True, until)
+
+
 def test_a_denial_has_a_proof_only_where_a_key_was_needed(pool, running):
     """Only what rests on a verified key can be repeated."""
     expired = running.decide(ask(pool.id_token(exp=999)), 1_000)

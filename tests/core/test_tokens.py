@@ -187,6 +187,9 @@ ATTACKS: Final[dict[str, tuple[Forge, Reason]]] = {
     "a comma too many": (raw_payload(b'{"sub":"ada",}'), MALFORMED),
     "nested lists without end, RFC 8259 section 9": (raw_payload(b"[" * 6_000), MALFORMED),
     "nested objects without end": (raw_payload(b'{"a":' * 2_000), MALFORMED),
+    "a claim nested deeper than can be written": (raw_payload(payload_with('"a":' + "[" * 128 + "]" * 128)), MALFORMED),
+    "objects nested deeper than can be written": (raw_payload(b'{"a":' * 129 + b"0" + b"}" * 129), MALFORMED),
+    "nested as deep as can just be read": (raw_payload(payload_with('"a":' + "[" * 900 + "]" * 900)), MALFORMED),
     "nested header": (raw_header(b'{"alg":' + b"[" * 6_000), MALFORMED),
     "header is a list": (raw_header(b'["RS256"]'), MALFORMED),
     "header is text": (raw_header(b'"RS256"'), MALFORMED),
@@ -325,6 +328,8 @@ def test_a_bit_of_the_signature_matters(position: int, pool: UserPool, outcome) 
         pytest.param(raw_payload(payload_with('"a":' + "9" * 4000)), id="an integer of 4000 digits"),
         pytest.param(raw_payload(payload_with('"a":1e308,"b":-1.5E-3,"c":1e-999')), id="numbers that a double can hold"),
         pytest.param(raw_payload(payload_with('"a":' + "[" * 100 + "]" * 100)), id="a hundred nested lists"),
+        pytest.param(raw_payload(payload_with('"a":' + "[" * 127 + "]" * 127)), id="as deep as can be"),
+        pytest.param(raw_payload(payload_with('"a":[' + "{}," * 500 + '"' + "[" * 500 + '"]')), id="many brackets, but flat"),
         pytest.param(raw_payload(b'{"a":{"x":1},"b":{"x":1}}'), id="one name in two objects"),
     ],
 )

@@ -153,11 +153,12 @@ def test_an_edited_configuration_reaches_the_server():
 
 
 def test_keys_outlive_the_container():
-    """The state directory is a volume of the pod, in memory, the one place that the server may write to."""
+    """The state directory is a folder of the server's own in a volume of the pod, in memory, the one place that the server may write to."""
     _, mount = CONTAINER["volumeMounts"]
     _, volume = POD["volumes"]
 
-    assert mount == {"name": "state", "mountPath": ENVIRONMENT["AUTHZ_STATE_DIR"]}
+    assert ENVIRONMENT["AUTHZ_STATE_DIR"] == f"{mount['mountPath']}/keys"  # everybody may write to the volume itself
+    assert mount == {"name": "state", "mountPath": "/var/lib/authz-server"}
     assert volume == {"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}
 
 

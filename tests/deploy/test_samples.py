@@ -1,5 +1,7 @@
 """Every sample in deploy/ fails closed."""
 
+import re
+
 import pytest
 
 from tests.deploy.samples import DEPLOY, documents, manifest, members
@@ -70,6 +72,11 @@ def test_gateways_have_a_timeout_and_an_honest_status(extension):
     assert int(extension["statusOnError"]) == 503
 
 
+def test_envoy_gateway_sends_only_what_is_read():
+    """Cookies and other secrets do not leave Envoy."""
+    assert manifest("envoy-gateway", "SecurityPolicy")["spec"]["extAuth"]["headersToExtAuth"] == ["authorization", "x-request-id"]
+
+
 def test_envoy_gateway_does_not_cut_a_try_short():
     """Envoy ends each try after the longest back-off, so that has to be half of the timeout."""
     check = manifest("envoy-gateway", "SecurityPolicy")["spec"]["extAuth"]
@@ -84,6 +91,28 @@ def test_istio_checks_everything():
 
     assert policy["spec"]["action"] == "CUSTOM"
     assert policy["spec"]["rules"] == [{}]
+
+
+def test_istio_says_which_pods_are_checked():
+    """A policy that selects nothing checks nothing: namespace and label are the reader's to change, and how to see that they fit is written down."""
+    file = DEPLOY / "istio/authorization-policy.yaml"
+    policy = manifest("istio", "AuthorizationPolicy")
+    ((name, value),) = policy["spec"]["selector"]["matchLabels"].items()
+    places = [line for line in file.read_text().splitlines() if line.lstrip().startswith(("namespace:", "matchLabels:"))]
+
+    assert (policy["metadata"]["namespace"], name, value) == ("istio-ingress", "istio", "ingress")  # of Helm's release `istio-ingress`
+    assert len(places) == 2
+    assert all("# CHANGE" in line for line in places)
+    for text in (file.read_text(), (DEPLOY / "README.md").read_text()):
+        assert f"kubectl get pods -n {policy['metadata']['namespace']} -l {name}={value}" in text
+        assert "curl -i https://api.example.com/prod/pets" in text
+
+
+def test_istio_keeps_its_other_values():
+    """An upgrade of istiod with our values alone would take back what else was set."""
+    for text in ((DEPLOY / "istio/mesh-config.yaml").read_text(), (DEPLOY / "README.md").read_text()):
+        (command,) = re.findall("helm upgrade istiod .*", text)
+        assert " --reuse-values " in command
 
 
 def test_istio_names_agree():

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import authz_server
 from authz_server.cli import main
 from authz_server.config import json_schema, load
+from authz_server.core.decisions import Allow, Deny, Reason
 from authz_server.revocations.file import read
 from authz_server.revocations.shared import KEY, MAX_STREAM, STREAM
 from authz_server.revocations.text import parse
@@ -37,6 +38,18 @@ def generator():
 def test_a_generated_page_is_fresh(page):
     """`make docs` has been run since the code changed."""
     assert (ROOT / "docs" / page).read_text() == generator().PAGES[page]()
+
+
+def test_every_label_of_a_metric_is_explained():
+    """docs/metrics.md says which labels a metric has and what they can be, and explains none that is gone."""
+    page = (ROOT / "docs/metrics.md").read_text()
+    checks = next(line for line in page.splitlines() if line.startswith("| `authz_checks_total`"))
+    decisions = {Deny(reason=reason).decision for reason in Reason} | {Allow(api="", route="").decision}
+    (explained,) = re.findall(r"^\| `decision` \| (.*); of verdicts", page, re.MULTILINE)
+
+    assert "| `api`, `route`, `decision`, `reason` |" in checks
+    assert set(re.findall("`(.*?)`", explained)) == decisions
+    assert set(re.findall(r"^\| `(\w+)` \| [^|]* \|$", page, re.MULTILINE)) == set(generator().LABELS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

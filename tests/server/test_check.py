@@ -26,14 +26,14 @@ def pool():
     return UserPool("eu-west-1_Check0001")
 
 
-def gateway(keys, issuer, result_ttl=0, revocations=None):
+def gateway(keys, issuer, result_ttl=0, revocations=None, claims=None):
     """Build a gateway with one route."""
     authorizer = CognitoUserPools(
         name="users", identity_source="authorization", pools={issuer: keys}, result_ttl=result_ttl, revocations=revocations
     )
     routes = Routes()
     routes.add("/pets", {"GET": protected("GET /pets", "shop", authorizer, frozenset())})
-    api = Api(name="shop", base_path=(), routes=routes, authorizers={}, claims=Claims(), identity_headers=())
+    api = Api(name="shop", base_path=(), routes=routes, authorizers={}, claims=claims or Claims(), identity_headers=())
     return Gateway(apis={"shop": api}, hosts=Hosts([("", (), api)]))
 
 
@@ -383,13 +383,30 @@ def test_a_wrong_token_is_told_so_from_memory_no_longer_than_the_authorizers_ttl
     assert keys.found == 2
 
 
-def test_a_token_that_is_not_yet_valid_is_judged_each_time(pool, repeating):
-    """Its time may come at any moment."""
-    data = ask(pool.id_token(exp=1_800_003_600, nbf=1_800_000_001))
-    assert answered(repeating.check(data))[0] == 401
-    repeating.now += 1
+@pytest.mark.parametrize("seconds", [1, 100])
+def test_a_token_that_is_not_yet_valid_is_told_so_from_memory_until_it_is(pool, repeating, seconds):
+    """Ten checks cost one verification, and its time is not missed; nor is it remembered for longer than other wrong tokens."""
+    data = ask(pool.id_token(exp=1_800_003_600, nbf=1_800_000_000 + seconds))
+    for _ in range(10):
+        assert answered(repeating.check(data))[0] == 401
+    assert repeating.keys.found == 1
+    repeating.now += min(seconds, 10)
 
-    assert answered(repeating.check(data))[0] == 0
+    assert answered(repeating.check(data))[0] == (0 if seconds == 1 else 401)
+    assert repeating.keys.found == 2
+
+
+def test_a_token_with_too_many_claims_is_told_so_again_without_a_signature_check(pool):
+    """It is a wrong token like others: ten checks cost one verification."""
+    keys = Counting(StaticKeys(pool))
+    claims = Claims(headers=(("x-name", "name"),), drop=False)
+    harness = Harness(gateway(keys, pool.issuer, result_ttl=300, claims=claims))
+    data = ask(pool.id_token(exp=1_800_003_600, name="n" * 9_000))
+    for _ in range(10):
+        assert answered(harness.check(data))[0] == 403
+
+    assert keys.found == 1
+    assert harness.counted(api="shop", route="GET /pets", decision="deny", reason="claim_headers_too_large") == 10
 
 
 @pytest.mark.parametrize("token", ["not a token", "x" * 20_000, "a.b.c"])
