@@ -15,7 +15,7 @@ ADDED := env PYTHONPATH=. .venv-server/bin/python
 FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 
-.PHONY: help demo test test-alerts test-load conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server
+.PHONY: help demo test test-alerts test-load test-redis conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -46,10 +46,14 @@ test-alerts: ## Test the alerts in deploy/prometheus (needs promtool)
 test-load: .venv ## Ask servers twice what they can answer: they answer what they can, in time (half a minute)
 	$(BIN)/python -m pytest -m load tests/e2e
 
+test-redis: .venv ## Test revocations with a real Redis, and with its TLS (needs redis-server)
+	@command -v redis-server >/dev/null || { echo 'make test-redis needs redis-server (Debian: redis-server)'; exit 1; }
+	$(BIN)/python -m pytest -m redis tests/revocations
+
 conformance: .venv build/go/installed ## Ask h2spec, grpcurl and grpc-health-probe about both doors (needs Go)
 	$(BIN)/python -m pytest -m conformance tests/conformance
 
-chaos: .venv ## Let one fault after the other loose on servers under load, and print what it cost (needs redis-server; CHAOS_FLAGS=--document puts it into README.md)
+chaos: .venv ## Let one fault after the other loose on servers under load, and print what it cost (CHAOS_FLAGS=--document puts it into README.md)
 	$(BIN)/python -m pytest -m chaos -n 4 --dist loadgroup --fault-seconds $(FAULT_SECONDS) $(CHAOS_FLAGS) tests/chaos
 
 chaos-smoke: ## The same in a minute and a half, with short faults

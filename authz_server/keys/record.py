@@ -36,13 +36,14 @@ def write(pool: UserPool, key_set: KeySet, etag: str | None, fetched_at: float) 
     Args:
         pool: whose keys.
         key_set: what the fetch brought.
-        etag: of the document.
+        etag: of the document; it is kept when the set has all that counts there.
         fetched_at: seconds since 1970.
 
     Returns:
         Octets for `read`.
     """
-    members = {**_binding(pool), "fetched_at": fetched_at, "etag": etag, "jwks": document(key_set)}
+    whole = None if key_set.skipped else etag  # a 304 would hide from the next process what is not usable
+    members = {**_binding(pool), "fetched_at": fetched_at, "etag": whole, "jwks": document(key_set)}
     return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
 
 

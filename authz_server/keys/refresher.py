@@ -131,8 +131,10 @@ class KeyRefresher:
                 async with asyncio.timeout(max(0.0, keys.state.due - self._clock())):
                     await wanted.wait()
             async with self._turns[keys.state.standing].turn(keys):
+                pool = keys.pool
                 await self._refresh(keys)
-            wanted.clear()
+            if keys.pool is pool:  # else there are new settings to try
+                wanted.clear()
 
     async def _refresh(self, keys: PoolKeys) -> None:
         before = keys.state

@@ -6,8 +6,8 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
@@ -127,26 +127,44 @@ def _is_remote(pool: UserPool) -> bool:
 
 
 def _private(file: Path) -> bytes:
-    """Read a file that nobody else can have written.
+    """Read a file that nobody else can have written, or put in its place.
 
     Raises:
         OSError: when it can not be read.
-        RecordError: when it is a link, no file, or others may write to it.
+        RecordError: when it is a link, no file, or others may write to it or to its directory.
     """
+    with _opened(file.parent, os.O_DIRECTORY) as directory:
+        if not _is_guarded(os.fstat(directory)):
+            raise RecordError("foreign", "others may write to its directory, or own it; name a folder that is this user's alone")
+        try:
+            with _opened(file.name, os.O_NOFOLLOW | os.O_NONBLOCK, directory) as descriptor:
+                return _read(descriptor)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise RecordError("foreign", "it is a symbolic link") from None
+            raise
+
+
+@contextmanager
+def _opened(path: Path | str, flags: int, directory: int | None = None) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags, dir_fd=directory)
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise RecordError("foreign", "it is a symbolic link") from None
-        raise
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
-            raise RecordError("foreign", "it is no file of this user, or others may write to it")
-        with os.fdopen(descriptor, "rb", closefd=False) as opened:
-            return opened.read(MAX_RECORD_SIZE + 1)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _is_guarded(status: os.stat_result) -> bool:
+    """Whether nobody else may rename what stands in a directory: an older record would be back, with keys that were withdrawn since."""
+    return status.st_uid in {0, os.geteuid()} and (bool(status.st_mode & stat.S_ISVTX) or not status.st_mode & _OTHERS_WRITE)
+
+
+def _read(descriptor: int) -> bytes:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
+        raise RecordError("foreign", "it is no file of this user, or others may write to it")
+    with os.fdopen(descriptor, "rb", closefd=False) as opened:
+        return opened.read(MAX_RECORD_SIZE + 1)
 
 
 def _make(directory: Path) -> None:

@@ -4,6 +4,7 @@ import ssl
 
 import httpx
 
+from authz_server.core.hosts import is_loopback
 from authz_server.keys.fetch import Answer, FetchError, is_etag, max_age
 from authz_server.keys.jwks import MAX_DOCUMENT_SIZE
 
@@ -27,7 +28,9 @@ async def get(url: str, tls: ssl.SSLContext, etag: str | None, seconds: float) -
     # Raw octets: a body that is compressed all the same is no JSON, and cannot grow past the limit in one step.
     headers = {"accept": "application/json", "accept-encoding": "identity", **({} if etag is None else {"if-none-match": etag})}
     try:
-        client = httpx.AsyncClient(timeout=seconds, follow_redirects=False, verify=tls)
+        # Over plain HTTP only what stays on this machine can be trusted: a proxy of the environment is somewhere else.
+        through_proxy = not is_loopback(httpx.URL(url).host)
+        client = httpx.AsyncClient(timeout=seconds, follow_redirects=False, verify=tls, trust_env=through_proxy)
         async with client, client.stream("GET", url, headers=headers) as response:
             if etag is not None and response.status_code == httpx.codes.NOT_MODIFIED:
                 return Answer(None, etag, max_age(response.headers.get("cache-control", "")))

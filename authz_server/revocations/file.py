@@ -14,6 +14,7 @@ from authz_server.revocations.text import parse, write
 
 MAX_SIZE: Final = 32 * 1_048_576
 _TOLD: Final = 10  # mistakes; nobody reads more
+_ANY: Final = "surrogateescape"  # comments may be of any encoding, and stay as they are
 
 
 class FileList:
@@ -71,6 +72,10 @@ def read(path: Path) -> list[Revocation]:
     Raises:
         RevocationsError: with each mistake: a list that is half right would let tokens pass that somebody wants refused.
     """
+    return _parsed(path, _lines(path))
+
+
+def _lines(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             octets = file.read(MAX_SIZE + 1)
@@ -78,9 +83,14 @@ def read(path: Path) -> list[Revocation]:
         raise RevocationsError(f"{path}: cannot be read ({error.strerror}); a file without lines refuses nothing") from error
     if len(octets) > MAX_SIZE:
         raise RevocationsError(f"{path}: longer than {MAX_SIZE} bytes; take out what is over, or use Redis")
+    text = octets.decode("utf-8", _ANY)
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _parsed(path: Path, lines: list[str]) -> list[Revocation]:
     found: list[Revocation] = []
     mistakes: list[str] = []
-    for number, line in enumerate(octets.decode("utf-8", "replace").split("\n"), 1):
+    for number, line in enumerate(lines, 1):
         text = _entry(line)
         if text and len(mistakes) < _TOLD:
             try:
@@ -116,11 +126,8 @@ def remove(path: Path, revocation: Revocation, now: float) -> None:
 def _change(path: Path, now: float, stays: Callable[[Revocation], bool], more: list[str]) -> None:
     try:
         with _locked(path.parent):
-            if path.exists():
-                read(path)  # nobody can say what a line with a mistake means
-                lines = path.read_text(encoding="utf-8").splitlines()
-            else:
-                lines = []
+            lines = _lines(path) if path.exists() else []
+            _parsed(path, lines)  # nobody can say what a line with a mistake means
             kept = [line for line in lines if not (text := _entry(line)) or ((entry := parse(text)).until > now and stays(entry))]
             _replace(path, "".join(f"{line}\n" for line in [*kept, *more]))
     except OSError as error:
@@ -148,9 +155,9 @@ def _replace(path: Path, text: str) -> None:
     target = path.resolve()  # a link stays one
     descriptor, temporary = tempfile.mkstemp(prefix=".revocations-", dir=target.parent)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        with os.fdopen(descriptor, "wb") as opened:
             os.fchmod(descriptor, mode)
-            opened.write(text)
+            opened.write(text.encode("utf-8", _ANY))
             opened.flush()
             os.fsync(descriptor)
         Path(temporary).replace(target)

@@ -24,6 +24,7 @@ RESYNC_SECONDS: Final = 60.0  # after which all of the set is read again, whatev
 BLOCK_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 3.0
 MAX_PAUSE_SECONDS: Final = 5.0
+SKEW_SECONDS: Final = 60.0  # for which what is over stays in the set: whoever's clock is behind would take it for lost
 SCHEMES: Final = ("redis", "rediss", "unix")
 
 MAX_TOLD: Final = 100  # entries that can not be read
@@ -117,7 +118,7 @@ class SharedList:
 
     def _read_all(self) -> None:
         """Read the whole set at one moment, and what the stream has told before it; what is written after it comes by the stream."""
-        now = self._now()
+        now = _earlier(self._client, self._now())
         with self._client.pipeline() as pipe:
             pipe.xrange(STREAM, self._last, count=MAX_STREAM)
             pipe.xrevrange(STREAM, count=1)
@@ -222,7 +223,7 @@ def add(server: Server, revocation: Revocation, now: float) -> None:
     """
     entry = write(revocation._replace(until=math.inf))
     with _told(), server.client.pipeline() as pipe:
-        pipe.zremrangebyscore(KEY, "-inf", now)
+        pipe.zremrangebyscore(KEY, "-inf", _earlier(server.client, now) - SKEW_SECONDS)
         pipe.zadd(KEY, {entry: revocation.until}, gt=True)
         pipe.xadd(STREAM, {"entry": write(revocation)}, maxlen=MAX_STREAM)
         pipe.execute()
@@ -238,6 +239,12 @@ def remove(server: Server, revocation: Revocation) -> None:
                 pipe.zrem(KEY, *members)
             pipe.xadd(STREAM, {"undo": _name(revocation)}, maxlen=MAX_STREAM)
             pipe.execute()
+
+
+def _earlier(client: Any, now: float) -> float:
+    """Say what time it is at least: one clock that has gone ahead, here or at Redis, ends nothing for good."""
+    seconds, microseconds = client.time()
+    return min(now, float(seconds + microseconds / 1e6))
 
 
 def _head(events: Events) -> bytes:

@@ -2,16 +2,21 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import resource
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from authz_server.transport.door import ListenError
+
+LOCK_TRIES: Final = 50  # of a folder in which another server begins to listen, which takes a moment
+LOCK_PAUSE_SECONDS: Final = 0.02
 
 _ABSENT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # as ::1 of localhost is on a machine without IPv6
 _GONE: Final = {errno.ECONNREFUSED, errno.ENOENT}  # what a client of a socket hears that nobody listens on
@@ -115,18 +120,38 @@ def guarded(address: str, access: SocketAccess) -> Iterator[None]:
         yield
         return
     path = _path(address)
-    _free(path, address)
-    before = os.umask(_NOBODY)
-    try:
+    with _alone(Path(path).parent):
+        _free(path, address)
+        before = os.umask(_NOBODY)
+        try:
+            yield
+        finally:
+            os.umask(before)
+        try:
+            _give(path, access)
+        except OSError as error:
+            Path(path).unlink(missing_ok=True)
+            reason = f"it can not be given to its owner and group ({error.strerror}); run as that user, a member of that group, or root"
+            raise ListenError(f"cannot listen on {address}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let no other server free and bind a path in a folder meanwhile; one that can not be locked, as it is not ours alone, keeps nobody out."""
+    with contextlib.ExitStack() as opening:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opening.callback(os.close, descriptor)
+            _lock(descriptor)
         yield
-    finally:
-        os.umask(before)
-    try:
-        _give(path, access)
-    except OSError as error:
-        Path(path).unlink(missing_ok=True)
-        reason = f"it can not be given to its owner and group ({error.strerror}); run as that user, a member of that group, or root"
-        raise ListenError(f"cannot listen on {address}: {reason}") from error
+
+
+def _lock(descriptor: int) -> None:
+    for _ in range(LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(LOCK_PAUSE_SECONDS)
 
 
 def _give(path: str, access: SocketAccess) -> None:

@@ -5,17 +5,24 @@ import re
 import signal
 import stat
 import time
+from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import grpc
 import pytest
 
 from authz_server.demo.process import accepts, authz_server, free_port
+from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.testing import Fault, LocalCognito, UserPool
 from tests.e2e.stack import CONFIGURATION, Server, ask, configured
 
 DAY = 86_400.0
+FLOOD_RATE = 200.0  # checks a second
+FLOOD_SECONDS = 3.0
+TIMES = 3  # that a flood may be tried: a machine with other work may stand still
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +89,14 @@ def metric(server, name):
     return found and float(found[1])
 
 
+def status_of(answer):
+    """Tell the HTTP status of an answer, 200 for an allow."""
+    return answer.denied_response.status.code if answer.status.code else 200
+
+
 def status(server, token):
     """Ask a check; its HTTP status, 200 for an allow."""
-    answer = server.check("GET", "/prod/pets", {"authorization": token})
-    return answer.denied_response.status.code if answer.status.code else 200
+    return status_of(server.check("GET", "/prod/pets", {"authorization": token}))
 
 
 def age(record, seconds):
@@ -198,13 +209,13 @@ def test_a_reload_that_leaves_only_pools_without_keys_is_told_at_once(start, poo
     nowhere = f"  {dead.id}: {{jwks_uri: http://127.0.0.1:{free_port()}/jwks.json}}\n"
     server = start(configuration=CONFIGURATION.replace("provider_arns: [ARN]", arns) + nowhere)
     failures = f'authz_jwks_fetches_total{{outcome="connection",user_pool="{dead.id}"}}'
-    until(lambda: (metric(server, failures) or 0) >= 3)  # the next try is four seconds away
+    until(lambda: (metric(server, failures) or 0) >= 4)  # the next try is eight seconds away
     assert server.get("/readyz")[0] == 200
 
     text = re.sub(rf"^  {pool.id}: .*\n", "", server.config.read_text(), flags=re.MULTILINE)
     server.config.write_text(text.replace(f"[{pool.arn}, ", "["))
-    until(lambda: server.get("/readyz")[0] == 503, seconds=3)
-    assert metric(server, failures) == 3
+    until(lambda: server.get("/readyz")[0] == 503, seconds=7)
+    assert metric(server, failures) == 4
 
 
 def test_a_directory_that_is_none_stops_nothing(start, state, pool):
@@ -245,3 +256,67 @@ def test_an_unchanged_document_is_not_sent_again(start, pool, cognito, state):
 
     assert status(server, pool.id_token()) == 200
     assert metric(server, f'authz_jwks_stale_uses_total{{user_pool="{pool.id}"}}') == 0
+
+
+def check(token: str) -> bytes:
+    """Write a check."""
+    request = CheckRequest()
+    http = request.attributes.request.http
+    http.method, http.path, http.host = "GET", "/prod/pets", "api.example.com"
+    http.headers["authorization"] = token
+    return request.SerializeToString()
+
+
+def forged(token: str, number: int) -> str:
+    """Name a key in a token that nobody has."""
+    _, *rest = token.split(".")
+    header = urlsafe_b64encode(json.dumps({"alg": "RS256", "kid": f"forged {number}"}).encode()).decode().rstrip("=")
+    return ".".join([header, *rest])
+
+
+class Flood:
+    """Checks with forged tokens, a new `kid` in each, and checks with a good one beside them, all on one connection, as Envoy sends them.
+
+    Args:
+        server: that is asked.
+        good: a token.
+    """
+
+    def __init__(self, server: Server, good: str) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.slowest = 0.0
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            self._call = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check", response_deserializer=CheckResponse.FromString)
+            began, calls = time.monotonic(), []
+            while (passed := time.monotonic() - began) < FLOOD_SECONDS:
+                while len(calls) < passed * FLOOD_RATE:
+                    calls.append(self._call.future(check(forged(good, len(calls))), timeout=5))
+                self._ask(good)
+            self.statuses.update(status_of(call.result()) for call in calls)
+
+    def _ask(self, good: str) -> None:
+        began = time.monotonic()
+        assert status_of(self._call(check(good), timeout=5)) == 200
+        self.slowest = max(self.slowest, time.monotonic() - began)
+
+
+def test_a_flood_of_kids_that_nobody_knows_keeps_nobody_waiting(start, pool, cognito):
+    """While each of them would be worth a fetch, and the endpoint is slow, there is one in ten seconds, and good tokens are answered at once.
+
+    The forged ones are 401 after the fetch, or 503 where too many wait for it, and none is an allow.
+    """
+    cognito.faults[pool.id] = Fault(delay=1.0)
+    fetched = f'authz_jwks_fetches_total{{outcome="ok",user_pool="{pool.id}"}}'
+    for _ in range(TIMES):
+        server = start()
+        until(lambda: metric(server, fetched))  # noqa: B023 - called in the loop
+        fetches, began = cognito.fetches(pool), time.monotonic()
+        flood = Flood(server, pool.id_token())
+        assert 1 <= cognito.fetches(pool) - fetches <= 1 + (time.monotonic() - began) / 10
+        assert flood.statuses.keys() == {401, 503}
+        assert flood.statuses.total() >= FLOOD_RATE * FLOOD_SECONDS / 2
+        server.process.stop()
+        if flood.slowest < 0.5:
+            break
+
+    assert flood.slowest < 0.5

@@ -17,12 +17,13 @@ import pytest
 
 from authz_server.core.revocations import Revocation
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
-from authz_server.revocations import file
+from authz_server.revocations import file, shared
 from authz_server.testing import Fault, LocalCognito, UserPool
 from tests.authority import ENVOY, SERVER, Authority
 from tests.e2e import debugging
 from tests.e2e.marks import found, mark
 from tests.e2e.stack import Server, two_ports
+from tests.redis_server import SECRET, RedisServer
 
 CONFIGURATION = """\
 version: 1
@@ -63,12 +64,13 @@ PLACES = (
     "revoked",
     "private key",
 )
-MARKS = {place: mark(re.sub(r"\W", "", place)) for place in PLACES}
+MARKS = {**{place: mark(re.sub(r"\W", "", place)) for place in PLACES}, "password of Redis": SECRET}
 REFUSED = {
     f"https://ada:{MARKS['password']}@keys.example.com/": "a URL with a user or password is refused",
     f"http://keys.example.com/?{MARKS['password']}": "http is refused",
 }
 REVOKED = MARKS["revoked"]
+NONSENSE = f"sub={REVOKED} subject={REVOKED}"
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 
 
@@ -279,6 +281,57 @@ class Guarded:
         return context.wrap_socket(_plain(port), server_hostname=SERVER)
 
 
+class InFile:
+    """A list of revocations in a file.
+
+    Args:
+        folder: for it.
+    """
+
+    def __init__(self, folder):
+        self._path = folder / "lists" / "revoked"
+        self._path.parent.mkdir()
+        file.add(self._path, Revocation("jti", REVOKED), time.time())
+        self.place = str(self._path)
+
+    def spoil(self, server):
+        """Write what can not be read."""
+        self._path.write_text(f"jti={REVOKED}\n{NONSENSE}\n")
+        _until(lambda: f"{self._path}:2: expected" in server.log())
+
+    def close(self):
+        """Leave it."""
+
+
+class InRedis:
+    """A list of revocations in Redis, with a password.
+
+    Args:
+        folder: for its files.
+    """
+
+    def __init__(self, folder):
+        (folder / "redis").mkdir()
+        self._redis = RedisServer(folder / "redis")
+        self.place = self._redis.url.replace("//", f"//:{SECRET}@")
+        shared.add(shared.connect(self.place, None), Revocation("jti", REVOKED), time.time())
+
+    def spoil(self, server):
+        """Write what can not be read, change the password, and end it."""
+        with self._redis.client() as client:
+            client.xadd(shared.STREAM, {"entry": NONSENSE})
+            _until(lambda: "can not be read and refuses nothing" in server.log())
+            client.config_set("requirepass", MARKS["password"])
+            client.client_kill_filter(_type="normal", skipme=True)
+            _until(lambda: "AuthenticationError" in server.log())
+        self._redis.kill()
+        _until(lambda: "ConnectionError" in server.log())
+
+    def close(self):
+        """End it, if it goes on."""
+        self._redis.kill()
+
+
 @pytest.fixture(scope="module")
 def other():
     """A pool whose keys never come."""
@@ -286,21 +339,22 @@ def other():
 
 
 @pytest.fixture(
-    scope="module", params=[("json", "1", Open), ("text", "2", Guarded)], ids=["JSON, one process", "text, two workers, all on"]
+    scope="module",
+    params=[("json", "1", Open, InFile), ("text", "2", Guarded, InRedis)],
+    ids=["JSON, one process", "text, two workers, all on"],
 )
 def drive(request, tmp_path_factory, pool, cognito, other, transport):
     """Start a server that logs everything, put it through everything, end it, and hand out all that came of it."""
     folder = tmp_path_factory.mktemp("secrets")
-    log, workers, kind = request.param
-    door, revoked, state = kind(folder), folder / "lists" / "revoked", folder / "state"
-    revoked.parent.mkdir()
-    file.add(revoked, Revocation("jti", REVOKED), time.time())
+    log, workers, kind, listed = request.param
+    door, state = kind(folder), folder / "state"
     (folder / "sitecustomize.py").write_text(Path(debugging.__file__).read_text())
     environment = {"PYTHONPATH": str(folder), "PYTHONDEVMODE": "1", "GRPC_VERBOSITY": "DEBUG", "AUTHZ_WORKERS": workers}
-    with LocalCognito(other) as broken:
+    with LocalCognito(other) as broken, closing(listed(folder)) as revoked:
+        environment["AUTHZ_REVOCATIONS"] = revoked.place
         broken.faults[other.id] = Fault(body=f'{{"keys":[{{"kid":1,"k":"{MARKS["password"]}"}}]}}'.encode())
         text = CONFIGURATION.replace("OTHER_ARN", other.arn).replace("OTHER_ID", other.id).replace("OTHER_URL", broken.jwks_uri(other))
-        arguments = ("--transport", transport, "--decision-log", log, "--revocations", str(revoked), "--state-dir", str(state), *door.flags)
+        arguments = ("--transport", transport, "--decision-log", log, "--state-dir", str(state), *door.flags)
         server = Server.start(folder, pool, cognito, *arguments, configuration=text, environment=environment, port=two_ports())
         try:
             talk = Talk(server, [server.port + worker for worker in range(int(workers))], door)
@@ -310,8 +364,7 @@ def drive(request, tmp_path_factory, pool, cognito, other, transport):
             talk.checks({"no keys": named["no keys"], "good": named["good"]})
             spoken = talk.octets(named["good"])
             _reload_what_is_bad(server)
-            revoked.write_text(f"jti={REVOKED}\nsub={REVOKED} subject={REVOKED}\n")
-            _until(lambda: f"{revoked}:2: expected" in server.log())
+            revoked.spoil(server)
             door.spoil(server)
             if workers != "1":
                 _kill_a_worker(server)

@@ -295,6 +295,31 @@ def test_a_proxy_of_the_environment_is_used(cognito: LocalCognito, monkeypatch: 
     assert failure("http://keys.invalid/jwks.json").outcome == "status"  # of the proxy; without it there is no such host
 
 
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"])
+def test_what_is_asked_of_this_machine_never_leaves_it(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain HTTP is good on loopback since nobody listens in: a proxy of the environment could answer with keys of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    proxy, asked = answering(Reply(body=b"forged"))
+    for name in ("HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy.url)
+    try:
+        assert failure(f"http://{host}:{port}/jwks.json").outcome == "connection"
+    finally:
+        proxy.close()
+    assert not asked
+
+
+def test_keys_come_from_loopback_and_not_from_a_proxy(cognito: LocalCognito, pool: UserPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a proxy that forges key sets in the environment the real one is read."""
+    proxy, _ = answering(Reply(body=b"forged"))
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    try:
+        assert fetch(cognito.jwks_uri(pool)) == pool.jwks_document()
+    finally:
+        proxy.close()
+
+
 @pytest.fixture(scope="module")
 def certified(tmp_path_factory: pytest.TempPathFactory, pool: UserPool) -> Iterator[tuple[str, Path]]:
     """A server with a certificate that nobody trusts yet: its URL and the certificate."""

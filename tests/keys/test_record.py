@@ -52,6 +52,13 @@ def test_a_record_is_read_as_it_was_written(etag: str | None, place: Place, good
     assert kept == (KeySet(keys=good.keys), etag, 3_600.0)
 
 
+def test_a_set_with_keys_that_are_not_usable_is_asked_for_whole(pool: UserPool, place: Place) -> None:
+    """A record lacks them, so that a 304 would hide them from the next process: it keeps no ETag."""
+    skipping = parse(pool.jwks_document().replace(b'{"keys":[', b'{"keys":[{"kid":"x"},'))
+
+    assert record.read(record.write(place, skipping, '"v1"', NOW), place, NOW).etag is None
+
+
 @pytest.mark.parametrize("change", [{"id": "other"}, {"issuer": "other"}, {"jwks": "https://else.test"}], ids=lambda each: next(iter(each)))
 def test_keys_of_another_pool_issuer_or_place_are_never_used(change: dict[str, str], place: Place, octets: bytes) -> None:
     """Who renames a file, or points a pool elsewhere, does not get the old keys with it."""

@@ -329,6 +329,34 @@ def test_new_settings_are_tried_at_once(
     assert not ended.state.usable(clock())
 
 
+def test_new_settings_that_come_during_a_fetch_are_tried_after_it(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """The fetch under way asks as its pool said before: a second one follows at once, with the new settings, and no third."""
+    asked: SimpleQueue[Place] = SimpleQueue()
+
+    async def fetch(pool: Place, etag: str | None) -> Answer:
+        asked.put(pool)
+        return await endpoint(pool, etag)
+
+    endpoint.hold = True
+    refresher = make(fetch)
+    keys = watched(refresher, place, clock)
+    gate = endpoint.held.get(timeout=PATIENCE)
+    endpoint.hold = False
+    changed = replace(place, settings=KeySettings(ca_file="new.pem"))
+    for _ in range(2):
+        refresher.configure(keys, changed)
+        endpoint.answers.put(pool.jwks_document())
+    let_run(refresher)
+    refresher._loop.call_soon_threadsafe(gate.set)
+
+    assert [observer.next().outcome for _ in range(2)] == ["ok", "ok"]
+    let_run(refresher)
+    assert [asked.get_nowait().settings.ca_file for _ in range(2)] == [None, "new.pem"]
+    assert asked.empty()
+
+
 def test_a_question_that_a_fetch_has_answered_meanwhile_causes_none(
     make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
 ) -> None:

@@ -221,6 +221,53 @@ def test_a_file_of_another_user_is_not_trusted(
     assert notes.next() == ("read", "foreign")
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o2777, 0o770, 0o2775, 0o702])
+def test_a_record_where_others_may_rename_it_is_not_trusted(
+    mode: int, file: Path, make: Callable[[], StateDirectory], place: Place, notes: Notes
+) -> None:
+    """Who may write to the directory could put an older record back, with keys that were withdrawn since."""
+    file.parent.chmod(mode)
+
+    assert make().read(place) is None
+    assert notes.next() == ("read", "foreign")
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o2750, 0o1777, 0o3770])
+def test_a_record_where_nobody_else_may_rename_it_is_trusted(
+    mode: int, file: Path, make: Callable[[], StateDirectory], place: Place
+) -> None:
+    """Others may look, and where the sticky bit is set they may even have files of their own."""
+    file.parent.chmod(mode)
+
+    assert make().read(place) is not None
+
+
+@pytest.mark.parametrize(("owner", "outcome"), [(0, "ok"), (1, "foreign")], ids=["root", "another user"])
+def test_a_directory_of_another_user_is_not_trusted(
+    *,
+    owner: int,
+    outcome: str,
+    file: Path,
+    make: Callable[[], StateDirectory],
+    place: Place,
+    notes: Notes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its owner may do anything there; root may anyway."""
+    real = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        status = real(descriptor)
+        user = owner if stat.S_ISDIR(status.st_mode) else 1_000
+        return os.stat_result((*status[:4], user, *status[5:]))
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1_000)
+    monkeypatch.setattr(os, "fstat", fstat)
+    assert file.exists()
+    make().read(place)
+    assert notes.next() == ("read", outcome)
+
+
 def test_keys_of_another_place_are_not_trusted(file: Path, make: Callable[[], StateDirectory], place: Place, notes: Notes) -> None:
     """A file under the name of another pool is still the record of the first."""
     other = replace(place, jwks="https://else.test/")

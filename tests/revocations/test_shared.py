@@ -182,6 +182,51 @@ def test_what_is_over_is_let_go(server, follow, revocations, monkeypatch):
     assert (refused(revocations, sub="ada"), followed.kept()) == (True, 0)
 
 
+AHEAD = 5e9  # a moment at which ADA and EVE would be over
+CLOCKS = pytest.mark.parametrize(("here", "there"), [(AHEAD, 1_000.0), (1_000.0, AHEAD)], ids=["here", "at Redis"])
+
+
+def clock_of_redis(monkeypatch, server, seconds):
+    """Let Redis tell a time."""
+    monkeypatch.setattr(server.client, "time", lambda: (int(seconds), 0))
+
+
+@CLOCKS
+def test_a_clock_that_has_gone_ahead_takes_nothing_back(server, follow, revocations, monkeypatch, here, there):
+    """Neither the follower's nor that of Redis: when it is set right what is refused is known, and was no loss meanwhile."""
+    monkeypatch.setattr(shared, "RESYNC_SECONDS", 0.1)
+    times = [1_000.0]
+    shared.add(server, ADA, 1_000.0)
+    followed = follow(now=lambda: times[0])
+    until(lambda: len(revocations) == 1)
+    times[0] = here
+    clock_of_redis(monkeypatch, server, there)
+    contact = followed.contact
+    until(lambda: followed.contact > contact + 0.3)
+
+    assert (refused(revocations, sub="ada"), followed.kept()) == (True, 0)
+
+
+@CLOCKS
+def test_who_revokes_with_a_clock_that_has_gone_ahead_deletes_nothing(server, monkeypatch, here, there):
+    """Neither with one's own nor with that of Redis."""
+    shared.add(server, ADA, 1_000.0)
+    clock_of_redis(monkeypatch, server, there)
+    shared.add(server, EVE, here)
+
+    assert server.client.zcard(KEY) == 2
+
+
+@pytest.mark.parametrize(("late", "left"), [(59.0, 2), (61.0, 1)])
+def test_what_is_over_by_both_clocks_is_deleted_a_minute_later(server, monkeypatch, late, left):
+    """A follower whose clock is a little behind does not take it for lost."""
+    clock_of_redis(monkeypatch, server, AHEAD)
+    shared.add(server, ADA._replace(until=2_000.0), 1_000.0)
+    shared.add(server, EVE, 2_000.0 + late)
+
+    assert server.client.zcard(KEY) == left
+
+
 def test_the_permissions_in_the_page_are_enough(running, follow, revocations):
     """One user of Redis may write and another may follow, with what docs/revocation.md gives to each, and no more."""
     page = Path("docs/revocation.md").read_text()
@@ -212,6 +257,7 @@ def test_the_stream_is_bounded(server):
     assert server.client.zcard(KEY) == 3
 
 
+@pytest.mark.redis
 def test_tls_and_a_unix_socket(tmp_path, follow, revocations):
     """A server that the given CA vouches for is asked, one that it does not is not."""
     authority, stranger, path = Authority(), Authority(), tmp_path / "redis.sock"
