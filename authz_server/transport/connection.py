@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import takewhile
 from typing import Any, Final, Protocol
 
 import zttp
@@ -77,7 +78,8 @@ class Connection:
         self._unproductive = 0  # octets since the last call was completed
         self._head = Head(b"", (), None)
         self._behind: Pulse | None = None
-        self._calls: dict[int, Call] = {}
+        self._arriving: dict[int, Call] = {}
+        self._waiting: dict[int, Call] = {}  # complete, and waits for keys or watches
         self._refused: dict[int, float] = {}  # streams that were answered before their end, and since when
         self._http2: Any = zttp.Connection(zttp.SERVER, protocol=zttp.HTTP2)
         self._http2.initiate_connection()
@@ -118,7 +120,7 @@ class Connection:
             self._flush()
             self.abandon()
             return
-        if self._calls:
+        if self._arriving:
             self._hold()
         self._flush()
 
@@ -154,7 +156,7 @@ class Connection:
         if self._goodbye.step == PAUSING:
             self._write(self._goodbye.announce(self._now))  # and what was held back
         self._goodbye.leave(self._now)
-        for stream in list(self._calls):
+        for stream in [*self._arriving, *self._waiting]:
             self._drop(stream)
         self._refused.clear()
         self._end()
@@ -176,7 +178,7 @@ class Connection:
                 self._turn_away(event, refusal)
                 return
             head = self._head = Head(event.target, event.headers, self._services.methods.get(event.target))
-        call = self._calls[stream] = Call()
+        call = self._arriving[stream] = Call()
         call.head = head
         call.began = self._now
 
@@ -198,7 +200,7 @@ class Connection:
 
     def _data(self, stream: int, data: bytes) -> None:
         """Take a piece of a request's body."""
-        call = self._calls.get(stream)
+        call = self._arriving.get(stream)
         if call is None:
             return  # it is answered already
         if call.held is None:
@@ -211,10 +213,8 @@ class Connection:
 
     def _hold(self) -> None:
         """Count what is here of calls that were not completed by what came with their heads."""
-        for stream, call in reversed(list(self._calls.items())):
-            if call.held is not None:
-                return  # so are those before it
-            if call.cancel is None:
+        for stream, call in list(takewhile(lambda item: item[1].began == self._now, reversed(self._arriving.items()))):
+            if call.held is None:
                 call.held = bytearray()
                 self._add(stream, call, call.held, call.body)
 
@@ -230,7 +230,7 @@ class Connection:
 
     def _finish(self, stream: int) -> None:
         """Serve a request that is complete."""
-        call = self._calls.get(stream)
+        call = self._arriving.pop(stream, None)
         if call is None:
             self._refused.pop(stream, None)
             return
@@ -243,14 +243,13 @@ class Connection:
                 return
             answer = method.answer(data) if self._behind is None else self._hurry(self._behind, call, method, data)
         except CallError as error:
-            self._drop(stream)
             self._refuse(stream, error.refusal)
             return
         if isinstance(answer, bytes):
-            del self._calls[stream]
             self._reply(stream, answer)
         else:
             call.body = b""
+            self._waiting[stream] = call
             call.cancel = self._peer.wait(answer, patience(self._left(call)), partial(self._late, stream, call))
 
     def _hurry(self, behind: Pulse, call: Call, method: Method, data: bytes) -> "bytes | Wait":
@@ -269,7 +268,11 @@ class Connection:
             return
         self._drop(stream)
         self._reply(stream, refuse(None, self._now - call.began))
-        self._http2.stream(stream).reset(_NO_ERROR)
+        sent = self._http2.stream(stream)
+        if sent.pending_bytes:
+            self._refused[stream] = self._now  # a reset would take back what waits for credit
+        else:
+            sent.reset(_NO_ERROR)
 
     def _reply(self, stream: int, answer: bytes) -> None:
         sent = self._http2.stream(stream)
@@ -279,7 +282,7 @@ class Connection:
 
     def _late(self, stream: int, call: Call, answer: bytes) -> None:
         """Answer a call that had to wait, if it is still there."""
-        if self._calls.get(stream) is call:
+        if self._waiting.get(stream) is call:
             self._drop(stream)
             self._reply(stream, answer)
             self._flush()
@@ -321,6 +324,7 @@ class Connection:
         now = self._services.health.watch(data, tell)
         call.body = b""
         call.cancel = partial(self._services.health.unwatch, tell)
+        self._waiting[stream] = call
         sent = self._http2.stream(stream)
         sent.send_response(HTTP_OK, RESPONSE_HEAD)
         sent.send_data(framed(now))
@@ -336,9 +340,7 @@ class Connection:
         """Take a frame that belongs to no request; enough of them in a row end the connection."""
         self._unproductive += CONTROL_CHARGE
         if isinstance(event, zttp.RstStream):
-            known = event.stream_id in self._calls or event.stream_id in self._refused
-            self._drop(event.stream_id)
-            self._refused.pop(event.stream_id, None)
+            known = self._drop(event.stream_id) or self._refused.pop(event.stream_id, None) is not None
             if known or event.error_code not in (_REFUSED_STREAM, _STREAM_CLOSED):  # zttp's: one stream too many, DATA after a reset
                 self._resets += 1
                 if self._resets >= MAX_RESETS:
@@ -348,8 +350,8 @@ class Connection:
 
     def _end_half_open(self, before: float) -> None:
         """Give up calls whose head came earlier than that and whose end did not."""
-        for stream, call in list(self._calls.items()):
-            if call.began < before and call.cancel is None:
+        for stream, call in list(self._arriving.items()):
+            if call.began < before:
                 self._drop(stream)
                 self._http2.stream(stream).reset(_CANCEL)
         for stream, since in list(self._refused.items()):
@@ -370,8 +372,8 @@ class Connection:
         """Name the last stream that is served; watches end, other calls are finished."""
         self._goodbye.leave(self._now)
         self._http2.close(_NO_ERROR, self._last_stream)
-        for stream, call in list(self._calls.items()):
-            if call.head.method is None and call.cancel is not None:
+        for stream, call in list(self._waiting.items()):
+            if call.head.method is None:
                 self._end_watch(stream)
 
     def _is_stalled(self) -> bool:
@@ -382,13 +384,15 @@ class Connection:
             self._stalled = self._now
         return self._stalled is not None and self._now - self._stalled > STALLED_SECONDS
 
-    def _drop(self, stream: int) -> None:
-        call = self._calls.pop(stream, None)
+    def _drop(self, stream: int) -> bool:
+        """Forget a call, if it is still there."""
+        call = self._arriving.pop(stream, None) or self._waiting.pop(stream, None)
         if call is None:
-            return
+            return False
         self._release(call)
         if call.cancel is not None:
             call.cancel()
+        return True
 
     def _whole(self, call: Call) -> bytes:
         """Take the body of a request that came in several pieces."""
@@ -411,7 +415,7 @@ class Connection:
                 self._write(goodbye.announce(self._now))
         elif octets and not self._ended:
             self._write(octets)
-        if goodbye.step == LEFT and not self._calls and not self._http2.has_pending_send():
+        if goodbye.step == LEFT and not self._arriving and not self._waiting and not self._http2.has_pending_send():
             self._end()
 
     def _end(self) -> None:

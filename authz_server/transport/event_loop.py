@@ -6,6 +6,8 @@ import random
 import socket
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final, cast
 
 import uvloop
@@ -34,6 +36,8 @@ BACKLOG: Final = 1_024
 _CHECK: Final = f"/{stubs.SERVICE}/Check".encode()
 _HEALTH_CHECK: Final = f"/{stubs.HEALTH_SERVICE}/Check".encode()
 _HEALTH_WATCH: Final = f"/{stubs.HEALTH_SERVICE}/Watch".encode()
+
+Joined = dict[asyncio.TimerHandle, Callable[[], None]]  # checks that wait for one fetch: when that is enough, and how they go on
 
 
 class EventLoopDoor:
@@ -67,6 +71,7 @@ class EventLoopDoor:
         self._servers: list[asyncio.AbstractServer | TlsServer] = []
         self._peers: dict[_Peer, None] = {}  # oldest first
         self._waiting = 0
+        self._joined: dict[Future[None], Joined] = {}
         self._leaving = False
         self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="door", daemon=True)
@@ -115,23 +120,34 @@ class EventLoopDoor:
             reply(check.refuse())
             return lambda: None
         self._waiting += 1
-        pending = [reply]
+        joined = self._join(check.fetch)
 
         def leave() -> None:
-            if pending:
-                pending.clear()
+            if joined.pop(late, None) is not None:
                 self._waiting -= 1
                 late.cancel()
 
-        def answer(of: Callable[[], bytes]) -> None:
-            if pending:  # whichever comes first
-                reply = pending[0]
+        def answer(of: Callable[[], bytes], reply: Reply) -> None:
+            if late in joined:  # whichever comes first
                 leave()
                 reply(of())
 
-        late = self.loop.call_later(seconds, answer, check.refuse)
-        check.fetch.add_done_callback(lambda _: self._from_thread(answer, check.resume))
+        late = self.loop.call_later(seconds, answer, check.refuse, reply)
+        joined[late] = partial(answer, check.resume, reply)  # `leave` must not hold what it lets go of
         return leave
+
+    def _join(self, fetch: Future[None]) -> Joined:
+        """Give those who wait for a fetch; it calls back once for all, since a callback can not be taken back."""
+        joined = self._joined.get(fetch)
+        if joined is None:
+            joined = self._joined[fetch] = {}
+            fetch.add_done_callback(lambda fetch: self._from_thread(self._wake, fetch))
+        return joined
+
+    def _wake(self, fetch: Future[None]) -> None:
+        """Answer those who wait for a fetch, each in its own turn."""
+        for resume in self._joined.pop(fetch).values():
+            self.loop.call_soon(resume)
 
     def _has_room(self) -> bool:
         """Whether one more peer may come; for it, the oldest that has not asked anything has to go."""

@@ -328,3 +328,8 @@ def pieces(stream, octets, size=16_384) -> list[DataFrame]:
     """Cut octets into DATA frames; a further, empty one is the end."""
     cut = [body(stream, octets[at : at + size], end=False) for at in range(0, len(octets), size)]
     return [*cut, body(stream)]
+
+
+def open_calls(connection) -> list[int]:
+    """The streams of the calls that a connection knows of."""
+    return [*connection._arriving, *connection._waiting]

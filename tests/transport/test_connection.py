@@ -16,7 +16,7 @@ from hyperframe.frame import (
 )
 
 from authz_server.transport import grpc
-from tests.transport.http2 import CHECK, HEALTH_CHECK, HEALTH_WATCH, PREFACE, Client, Waiting, body, pieces, written
+from tests.transport.http2 import CHECK, HEALTH_CHECK, HEALTH_WATCH, PREFACE, Client, Waiting, body, open_calls, pieces, written
 
 MAX = grpc.MAX_MESSAGE_SIZE
 
@@ -458,7 +458,7 @@ def test_a_broken_stream_costs_nothing_further(state, breaking):
         client.connection.abandon()
     connection = client.connection
 
-    assert not connection._calls
+    assert not open_calls(connection)
     assert not connection._refused
     assert not connection._held
     assert not client.health._watchers
@@ -488,7 +488,7 @@ def test_broken_streams_leave_room_for_others():
         stream += 2
 
     assert not client.ended
-    assert not client.connection._calls
+    assert not open_calls(client.connection)
     assert all(wait.cancelled for wait in client.waits)
 
 
@@ -632,7 +632,7 @@ def test_watch_of_garbage_is_an_error(message, code):
     client.send(client.head(1, HEALTH_WATCH, end=True) if message is None else client.call(1, message, HEALTH_WATCH))
 
     assert refused(client, 1)[0] == code
-    assert not client.connection._calls
+    assert not open_calls(client.connection)
 
 
 def test_news_waits_for_credit():

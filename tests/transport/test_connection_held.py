@@ -1,12 +1,12 @@
 """What connections hold of checks that arrive in pieces: bounded for each and for all, and told as a denial where it is too much."""
 
 import pytest
-from hyperframe.frame import RstStreamFrame
+from hyperframe.frame import DataFrame, RstStreamFrame, WindowUpdateFrame
 
-from authz_server.transport import grpc
-from authz_server.transport.call import Held
-from authz_server.transport.connection import ALWAYS_HELD, MAX_HELD, MAX_HELD_BY_ALL
-from tests.transport.http2 import HEALTH_CHECK, Client, body, pieces
+from authz_server.transport import connection, grpc
+from authz_server.transport.call import Call, Held
+from authz_server.transport.connection import ALWAYS_HELD, HALF_OPEN_SECONDS, MAX_HELD, MAX_HELD_BY_ALL
+from tests.transport.http2 import HEALTH_CHECK, HEALTH_WATCH, Client, Waiting, body, pieces
 
 LONG = 1_000_000
 MOST = MAX_HELD // LONG  # long checks that one connection may hold
@@ -66,6 +66,47 @@ def test_first_pieces_are_held_like_later_ones():
     assert answers(client, range(101, 201, 2)) == [b"20000"] * 50
 
 
+def test_a_first_piece_counts_whatever_comes_behind_it_at_one_time():
+    """Also when a later call comes in several pieces."""
+    held = Held()
+    client = Client(held=held)
+    client.send(client.head(1), body(1, bytes(100), end=False), client.head(3), *[body(3, bytes(10), end=False)] * 2)
+
+    assert held.octets == 120
+
+
+@pytest.mark.parametrize("kind", ["waits", "watches", "arrives"])
+def test_what_was_there_before_is_not_looked_at_when_a_call_comes(monkeypatch, kind):
+    """A call costs the same beside a hundred others."""
+    looks = []
+
+    class Watched(Call):
+        """A call that notes when what is held of it is looked at."""
+
+        _held = None
+
+        @property
+        def held(self):
+            looks.append(self)
+            return self._held
+
+        @held.setter
+        def held(self, octets):
+            self._held = octets
+
+    monkeypatch.setattr(connection, "Call", Watched)
+    client = Client(check=lambda data: Waiting() if data == b"wait" else data[::-1])
+    begun = {"waits": lambda at: client.call(at, b"wait"), "watches": lambda at: client.call(at, b"", HEALTH_WATCH), "arrives": client.head}
+    for stream in range(1, 201, 2):
+        client.send(begun[kind](stream))
+    client.tick(0.25)
+    looks.clear()
+    client.send(client.call(201), client.head(203))
+
+    assert client.answer(201).messages == [b"ksa"]
+    assert len(set(looks)) == 2
+
+
 def test_what_arrives_whole_is_not_held():
     """Nor is what waits for keys."""
     held = Held()
@@ -106,3 +147,44 @@ def test_a_health_check_that_is_too_much_is_an_error():
     client.send(client.head(99, HEALTH_CHECK), *pieces(99, grpc.framed(bytes(LONG)))[:-1])
 
     assert client.answer(99).status == "8"
+
+
+def turned_down(shut):
+    """Have a check denied for which no more can be held, while the peer gives no credit for the answer."""
+    client = Client(check=lambda _: bytes(65_535 - grpc.PREFIX_SIZE), window=0 if shut == "stream" else 1_000_000)
+    if shut == "connection":
+        client.send(client.call(99))  # its answer takes all the credit there is
+    begin(client, range(101, 101 + 2 * MOST + 2, 2))
+    stream = 101 + 2 * MOST
+    assert client.answer(stream).headers[":status"] == "200"
+    assert not client.answer(stream).body
+    return client, stream
+
+
+@pytest.mark.parametrize("shut", ["stream", "connection"])
+def test_a_denial_of_what_is_too_much_waits_for_credit(shut):
+    """It arrives whole and is no gRPC error, although the end of the request is no longer waited for."""
+    client, stream = turned_down(shut)
+    client.send(WindowUpdateFrame(stream if shut == "stream" else 0, 100))
+
+    assert answers(client, [stream]) == [b"refused"]
+    assert client.answer(stream).reset is None
+
+
+@pytest.mark.parametrize("end", [True, False])
+def test_a_request_that_goes_on_after_its_denial_costs_nothing(end):
+    """What comes of it is not held, and gets credit; it is forgotten at its end, or reset when that does not come."""
+    client, stream = turned_down("stream")
+    before = client.connection._held
+    credited = len(client.all(WindowUpdateFrame))
+    client.send(*[DataFrame(stream, bytes(16_384))] * 4)
+    assert client.connection._held == before
+    assert len(client.all(WindowUpdateFrame)) > credited
+
+    client.send(*[body(stream)] * end)
+    assert bool(client.connection._refused) == (not end)
+    client.send(WindowUpdateFrame(stream, 100))
+    client.tick(HALF_OPEN_SECONDS + 1)
+    assert answers(client, [stream]) == [b"refused"]
+    assert client.answer(stream).reset == (None if end else 0)
+    assert not client.connection._refused

@@ -8,8 +8,9 @@ import socket
 import struct
 import threading
 import time
+import weakref
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, WindowUpdateFrame
@@ -313,6 +314,67 @@ def test_a_reset_makes_room_for_another_to_wait(serve, monkeypatch):
 
         assert [asked.told for asked in checks] == [[], ["refused"], ["resumed"]]
         assert 1 not in client.answers
+
+
+class Joining:
+    """Checks that all wait for one fetch, and those of them that are still somewhere."""
+
+    def __init__(self):
+        self.fetch = Future()
+        self.kept = weakref.WeakSet()
+        self.count = 0
+
+    def __call__(self, _):
+        """Wait."""
+        waiting = Waiting()
+        waiting.fetch = self.fetch
+        self.kept.add(waiting)
+        self.count += 1
+        return waiting
+
+
+@pytest.fixture
+def no_collections():
+    """Leave garbage where it is."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collections")
+def test_nothing_is_left_of_waiting_checks_that_are_reset(serve):
+    """However many come and go during one fetch: memory is given back at once, and the fetch calls back once."""
+    check = Joining()
+    door, port = serve(check)
+    for connections in range(1, 41):
+        with Remote(port) as client:
+            client.send(*(client.call(stream) for stream in range(1, 101, 2)))
+            until(lambda all_of_them=50 * connections: check.count == all_of_them)
+            client.send(*(RstStreamFrame(stream, 8) for stream in range(1, 101, 2)))
+            until(lambda: door._waiting == 0)
+
+    until(lambda: not check.kept)
+    assert len(check.fetch._done_callbacks) == 1
+
+
+@pytest.mark.usefixtures("no_collections")
+@pytest.mark.parametrize("end", ["its time", "the fetch"])
+def test_nothing_is_left_of_waiting_checks_that_are_answered(serve, end):
+    """Nor of the fetch, once it has ended."""
+    check = Joining()
+    door, port = serve(check)
+    with Remote(port) as client:
+        client.send(*(client.call(stream, grpc_timeout="200m" if end == "its time" else "1M") for stream in range(1, 101, 2)))
+        until(lambda: check.count == 50)
+        if end == "the fetch":
+            check.fetch.set_result(None)
+        assert client.served(*range(1, 101, 2)) == [[b"refused" if end == "its time" else b"resumed"]] * 50
+
+        until(lambda: not check.kept)
+        if end == "its time":
+            assert door._joined
+            check.fetch.set_result(None)
+        until(lambda: not door._joined)
 
 
 # A peer that does not read.
