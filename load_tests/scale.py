@@ -5,6 +5,7 @@ through a door, and the one of reloads through a running server.
 """
 
 import argparse
+import itertools
 import random
 import sys
 import time
@@ -39,6 +40,7 @@ BUDGETS_MIB = (64, 8)
 ENOUGH = 150_000  # random checks after which a cache of so many MiB holds what it can
 SAMPLE = 20_000
 TURNS = 5
+DIFFERENT = 5_000  # paths; far more than are remembered, so that each is looked up
 OPTIONAL_CLAIMS = ("auth_time", "origin_jti", "event_id", "jti")
 LENGTHS = Lengths(warm_up=0.5, run=1.5)
 RELOAD_LOAD, RELOAD_SECONDS = Load(connections=8, streams=16, rate=1_000), 6.0
@@ -108,7 +110,8 @@ class Bench:
         return written
 
     def _spread_over(self, count: int, token: str) -> list[bytes]:
-        return [self.request(token, f"/prod/v{each % 10}/resource{each}/7f3a") for each in _spread(count)]
+        asked = zip(range(DIFFERENT), itertools.cycle(_spread(count)))
+        return [self.request(token, f"/prod/v{each % 10}/resource{each}/{number:06}") for number, each in asked]
 
     def apis(self, counts: Sequence[int]) -> Curve:
         """Add apis, each with hosts of its own."""

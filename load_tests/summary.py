@@ -30,7 +30,7 @@ LINES: Sequence[Line] = (
     Line("Envoy's own `jwt_authn`", "", "Envoy, jwt_authn"),
     Line("the same with its cache", "", "Envoy, jwt_authn with its cache"),
     Line("**authz-server `--transport asyncio`**, token seen before", "asyncio, hit", "Envoy, asyncio, hit"),
-    Line("the same, token not seen before", "asyncio, miss", "Envoy, asyncio, miss"),
+    Line("the same, the token verified each time", "asyncio, miss", "Envoy, asyncio, miss"),
     Line("**authz-server on grpcio** (the default), token seen before", "grpcio, hit", "Envoy, grpcio, hit"),
     Line("a server in Go with a token cache, written for the comparison", "Go, hit", "Envoy, Go, hit"),
     Line("the same, verifying each time", "Go, miss", ""),

@@ -22,7 +22,7 @@ DAY = 86_400
 class Workload:
     """What every target is given, and how it must answer.
 
-    The request is a GET with an ID token in three header lines: what Envoy sends where `allowed_headers` is as in
+    The request is a GET with an ID token in two header lines: what Envoy sends where `allowed_headers` is as in
     `deploy/envoy/envoy.yaml`.
 
     Args:
@@ -51,10 +51,10 @@ class Workload:
         return check_request(self.headers(self.token))
 
     def of_users(self, count: int) -> Iterator[bytes]:
-        """Write CheckRequests of many users, each with a token of its own, all tokens of the same length; all are allowed."""
+        """Write CheckRequests of many users, each with a token and a path of its own, all of the same length; all are allowed."""
         for number in range(count):
             subject = f"00000000-0000-4000-8000-{number:012}"
-            yield check_request(self.headers(self.pool.id_key.sign(self.claims | {"sub": subject})))
+            yield check_request(self.headers(self.pool.id_key.sign(self.claims | {"sub": subject})), path=f"/prod/orders/{number:06}")
 
     @property
     def forged(self) -> Mapping[str, str | None]:
@@ -79,10 +79,7 @@ class Workload:
 
     def headers(self, token: str | None) -> dict[str, str]:
         """Write the header lines of a request."""
-        lines = {
-            "x-request-id": "5f0c8b8e-2f1a-4d0e-9b6c-7a8d9e0f1a2b",
-            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        }
+        lines = {"x-request-id": "5f0c8b8e-2f1a-4d0e-9b6c-7a8d9e0f1a2b"}
         return lines if token is None else lines | {"authorization": f"Bearer {token}"}
 
     def __enter__(self) -> Self:
