@@ -48,9 +48,9 @@ def late(waited: float, left: float) -> bool:
         left: seconds until the caller gives up.
 
     Returns:
-        Whether less than a fifth of the time that its caller gives it is left: a server that is behind takes longer than usual.
+        Whether less than a third of the time that its caller gives it is left: a server that is behind takes longer than usual.
     """
-    return left <= waited / 4
+    return left <= waited / 2
 
 
 class Wait(Protocol):

@@ -14,7 +14,7 @@ from grpc._server import _RECEIVE_MESSAGE_TOKEN, _is_rpc_state_active, _receive_
 
 YOUNG_SECONDS: Final = 1.0
 MESSAGE_SECONDS: Final = 0.1  # for which a thread waits for the message of a call
-WARY_SECONDS: Final = 1.0  # for which none waits, after one that did so in vain
+WARY_SECONDS: Final = 0.25  # for which none waits, after one that did so in vain
 
 _Done = TypeVar("_Done")
 
