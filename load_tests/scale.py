@@ -273,7 +273,7 @@ def main() -> None:
             "apis": lambda: bench.apis((1, 10, 100, 1_000)),
             "pools": lambda: bench.pools((1, 10, 100, 1_000)),
             "claims": lambda: bench.claims((10, 30, 100, 300, 1_000)),
-            "tokens": lambda: bench.tokens((1, 100, 10_000, 100_000, 300_000, 1_000_000)),
+            "tokens": lambda: bench.tokens((1, 100, 10_000, 20_000, 50_000, 100_000, 300_000, 1_000_000)),
             "streams": lambda: streams((1, 8, 32, 128, 512, 1_000), folder),
             "reload": lambda: reloads((10, 1_000, 10_000, 100_000), folder),
         }

@@ -156,7 +156,7 @@ LogFormat = Literal["auto", "json", "text", "off"]
     show_default=True,
     envvar="AUTHZ_CACHE_MIB",
     show_envvar=True,
-    help="Memory for decisions about tokens, which are repeated for authorizer_result_ttl_in_seconds. 0 decides each check anew.",
+    help="Memory for decisions about tokens, which are repeated for authorizer_result_ttl_in_seconds: so much for allows, up to 4 more for denials. 0 decides each check anew.",
 )
 @click.option(
     "--state-dir",

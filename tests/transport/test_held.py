@@ -1,6 +1,7 @@
 """Clients that hold calls open, at both doors over real sockets: nobody else waits for them, and it ends."""
 
 import contextlib
+import sys
 import threading
 import time
 
@@ -332,3 +333,10 @@ def test_so_many_calls_are_held_of_those_that_are_not_young():
     clock.advance(YOUNG_SECONDS + 0.1)
     held.sweep()
     assert [call.cancelled for call in calls] == [False, True, True, False, False]
+
+
+def test_the_thread_that_takes_calls_waits_for_no_long_turns(serve, kind):
+    """Python lets a thread go on for 5 ms while others want to; eight of them would keep that one from its work for long."""
+    serve()
+
+    assert kind == "asyncio" or sys.getswitchinterval() == pytest.approx(grpcio.TURN_SECONDS)
