@@ -75,7 +75,7 @@ mutation: .venv ## Put one fault at a time into core/, and list those that no te
 	$(BIN)/python mutation/run.py
 
 mutation-smoke: .venv ## The same with as many faults as a minute allows, others for each commit
-	$(BIN)/python mutation/run.py --sample 60 --seed "$$(git rev-parse HEAD)" --at-least 65
+	$(BIN)/python mutation/run.py --sample 40 --seed "$$(git rev-parse HEAD)" --at-least 65
 
 lint: .venv ## Check style, types, layers, and that stubs and locks are fresh
 	$(BIN)/ruff check

@@ -13,6 +13,7 @@ from pathlib import Path
 import charts
 import goals
 import machine
+import mixture
 import parts
 import targets
 from caller import CallError
@@ -27,6 +28,7 @@ from workload import Workload
 
 from authz_server.demo.process import StartError
 
+SMOKE_USERS = 500
 SMOKE = Lengths(warm_up=0.2, run=0.3)
 FAILURES = (CallError, StartError, TrafficError, WrongAnswerError)
 
@@ -46,7 +48,7 @@ def main() -> int:
     lengths = SMOKE if given.smoke else Lengths(warm_up=given.seconds / 3, run=given.seconds)
     report = Report(machine.description(), _method(repetitions, lengths), {target.name: target.floor for target in wanted})
     with tempfile.TemporaryDirectory(prefix="authz-bench-") as folder, Workload(Path(folder)) as work:
-        stage = targets.Stage(work=work, cores=cores, folder=Path(folder))
+        stage = targets.Stage(work=work, cores=cores, folder=Path(folder), users=SMOKE_USERS if given.smoke else mixture.USERS)
         _run(wanted, report, repetitions, lengths, stage)
         beside = _parts(given, report, stage)
     text = report.markdown() + beside + goals.markdown(report)

@@ -40,11 +40,13 @@ class Stage:
         work: what it is asked.
         cores: where it runs, and where the load generator does.
         folder: for its files.
+        users: of the mixture.
     """
 
     work: workload.Workload
     cores: Cores
     folder: Path
+    users: int = mixture.USERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +181,7 @@ def mixed(server: Server) -> Target:
     def start(stage: Stage) -> Iterator[Running]:
         port, requests = free_port(), stage.folder / "mixture"
         if not requests.exists():  # it takes a while, and serves each repetition
-            mixture.write(requests, stage.work.of_users(mixture.USERS))
+            mixture.write(requests, stage.work.of_users(stage.users))
         with server.process(port, stage) as process:
             reply = correctness.reply_over_grpc(port, stage.work, judges=server.judges)
             calls = mixture.Calls(port=port, path=correctness.METHOD, requests=requests, reply_size=len(reply), core=stage.cores.load)

@@ -13,7 +13,9 @@ from tests.chaos.fault import Fault
 from tests.chaos.load import id_tokens
 from tests.chaos.stage import Stage, sample
 from tests.redis_server import SECRET, RedisServer
+from tests.revocations.following import until
 
+LISTED = "authz_revocations"
 KEPT = "authz_revocations_kept"
 FAILED = 'authz_revocations_reads_total{outcome="failed"}'
 MAX_AGE_SECONDS = 1.0
@@ -87,9 +89,14 @@ def test_redis_loses_its_data(stage: Stage):
     """Who signed out before stays out although Redis knows only of those who did so later, and what it has lost is counted."""
     out = SignOuts(stage)
     server = stage.start(*out.flags)
+
+    def lose() -> None:
+        out.lose()
+        until(lambda: sample(server, LISTED) == 2)  # it looks for Redis again after a pause
+
     fault = Fault(
         name="Redis lost its data",
-        begin=out.lose,
+        begin=lose,
         felt=lambda: sample(server, KEPT) == 1,
         asked=[out.meanwhile],
         within=15.0,
