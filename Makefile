@@ -69,7 +69,7 @@ fuzz: .venv-fuzz ## Fuzz each target in turn, SECONDS=300 for each; what breaks 
 	set -e; $(foreach target,$(FUZZ_TARGETS),.venv-fuzz/bin/python fuzz/run.py $(target) -max_total_time=$(SECONDS);)
 
 fuzz-smoke: ## The same in a minute
-	$(MAKE) fuzz SECONDS=10
+	$(MAKE) fuzz SECONDS=6
 
 mutation: .venv ## Put one fault at a time into core/, and list those that no test notices (a quarter of an hour)
 	$(BIN)/python mutation/run.py

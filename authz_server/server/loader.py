@@ -12,15 +12,16 @@ from typing import Final
 from authz_server.config.parts import Part
 from authz_server.config.problems import ConfigurationError, Problem
 
-NICENESS: Final = 15  # on a single core, checks come first; a core that has no time at all left still gives it a thirtieth
+BESIDE_CHECKS: Final = 15  # a niceness: on a single core, checks come first; a core that has no time at all left still gives it a thirtieth
 
 
-def parts(path: Path, environment: Mapping[str, str]) -> Iterator[Part]:
+def parts(path: Path, environment: Mapping[str, str], niceness: int = 0) -> Iterator[Part]:
     """Load a configuration.
 
     Args:
         path: of its file.
         environment: of the child; for the file's `${NAME}`.
+        niceness: of the child; 0 is this process's own.
 
     Yields:
         Its parts, once all of the file was found good.
@@ -34,8 +35,9 @@ def parts(path: Path, environment: Mapping[str, str]) -> Iterator[Part]:
     except OSError as error:  # no memory, processes or files are left
         raise _problem(path, f"the loader could not be started ({error.strerror})") from error
     with child:
-        with contextlib.suppress(OSError):  # it has ended
-            os.setpriority(os.PRIO_PROCESS, child.pid, NICENESS)
+        if niceness:
+            with contextlib.suppress(OSError):  # it has ended
+                os.setpriority(os.PRIO_PROCESS, child.pid, niceness)
         assert child.stdout is not None  # noqa: S101 - told by the arguments
         while True:
             try:

@@ -33,7 +33,7 @@ from authz_server.server.cpus import pinned
 from authz_server.server.generations import Generations
 from authz_server.server.key_observer import KeyObserver, samples
 from authz_server.server.link import NOT_READY, READY, attach
-from authz_server.server.loader import parts
+from authz_server.server.loader import BESIDE_CHECKS, parts
 from authz_server.server.readiness import Readiness
 from authz_server.server.revocation_observer import RevocationObserver
 from authz_server.server.revoked import Place, following
@@ -118,7 +118,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         revocations = _revocations(settings.revocations, metrics, revoked, stack)
         generations = Generations(
             settings.config,
-            lambda: parts(settings.config, os.environ),
+            lambda: parts(settings.config, os.environ, BESIDE_CHECKS if generations.number else 0),
             store=store,
             revocations=revocations,
             swap=check.swap,

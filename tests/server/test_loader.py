@@ -1,5 +1,6 @@
 """A configuration is loaded by a child process; whatever becomes of the child, the server hears of it as a configuration that is bad."""
 
+import os
 import pickle
 import resource
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from authz_server.config import ConfigurationError
 from authz_server.server import loader
-from authz_server.server.loader import parts
+from authz_server.server.loader import BESIDE_CHECKS, parts
 
 GOOD = "version: 1\napis: {shop: {routes: {/x: {GET: {authorization_type: NONE}}}}}\n"
 
@@ -44,6 +45,14 @@ def told(config):
 def test_a_good_file_gives_parts(config):
     """The last one ends the load without an error."""
     assert list(parts(config, {}))
+
+
+def test_a_load_beside_checks_lets_them_go_first(config, child):
+    """Where there are none yet, as at the start, nobody has to wait for it to be nice."""
+    child("import os, pickle, sys, time\ntime.sleep(0.3)\npickle.dump(os.getpriority(os.PRIO_PROCESS, 0), sys.stdout.buffer)")
+
+    assert list(parts(config, {})) == [os.getpriority(os.PRIO_PROCESS, 0)]
+    assert list(parts(config, {}, BESIDE_CHECKS)) == [BESIDE_CHECKS]
 
 
 def test_a_child_that_is_killed_in_the_middle_of_a_part_is_an_error(config, child):
