@@ -84,7 +84,7 @@ def test_a_reload_with_ten_thousand_pools(stage: Stage):
         name="10,000 user pools, loaded again",
         begin=lambda: server.process.send(Signals.SIGHUP),
         felt=lambda: "generation 2 of" in server.log(),
-        within=60,
+        within=150.0,
         growth=GENERATION_MIB,
     )
     stage.chaos(server, questions=questions(pools)).meet(fault)

@@ -51,7 +51,7 @@ def test_a_storm_of_reloads(stage: Stage):
         end=end,
         felt=lambda: sample(server, "authz_configuration_generation") >= 4 and "stays in force" in server.log(),
         permitted={"changing": {200, 401}},
-        within=20,
+        within=60,
     )
     changing = Question(kind="changing", status=401, path="/prod/changing")
     stage.chaos(server, questions=[*stage.questions, *[changing] * 4]).meet(fault)
@@ -76,7 +76,7 @@ def test_swapped_certificates(stage: Stage):
         begin=storm.begin,
         end=end,
         felt=lambda: server.log().count("stays in use") >= 2,
-        within=20,
+        within=60,
     )
     stage.chaos(server, asks).meet(fault)
 
