@@ -17,6 +17,7 @@ from authz_server.transport.door import ListenError
 MAX_REQUESTS: Final = 16  # at one time, with a thread each; for one more, the oldest is broken off
 REQUEST_SECONDS: Final = 10.0  # from its first octet to the last of its answer
 ENDING_SECONDS: Final = 1.0  # for the thread of a request that is broken off
+LOOK_SECONDS: Final = 0.05  # between two looks at whether to end; a server that was told to is gone that much later
 
 TEXT: Final = "text/plain; charset=utf-8"
 
@@ -135,7 +136,7 @@ class Admin:
         except OSError as error:
             raise ListenError(f"cannot listen on {host}:{port} for --admin: {error.strerror}") from error
         self.port: int = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, name="admin", daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(LOOK_SECONDS,), name="admin", daemon=True).start()
 
     def close(self) -> None:
         """Stop answering."""

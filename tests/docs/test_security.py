@@ -35,7 +35,7 @@ def collected(*arguments):
 
 def of_target(name):
     """List the files of which a target would run a test; of most it runs none."""
-    recipe = re.search(rf"^{name}:.*\n\t.*-m pytest (-m .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    recipe = re.search(rf"^{name}:.*\n\t.*-m pytest .*?(-m .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     return collected(*shlex.split(recipe[1])) if recipe else set()
 
 

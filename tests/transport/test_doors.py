@@ -45,8 +45,8 @@ class Waiting:
         """Answer after the fetch."""
         return b"resumed"
 
-    def refuse(self):
-        """Answer without the fetch."""
+    def refuse(self, *_):
+        """Answer without the fetch, or without asking at all what has waited too long for its turn."""
         return b"refused"
 
 
