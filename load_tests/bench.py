@@ -8,6 +8,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import charts
@@ -43,7 +44,7 @@ def main() -> int:
     except machine.MissingError as error:
         print(error, file=sys.stderr)
         return 2
-    wanted = chosen(given)
+    wanted = [replace(target, loads=target.loads[:1]) if given.smoke else target for target in chosen(given)]
     repetitions = 1 if given.smoke else given.repetitions
     lengths = SMOKE if given.smoke else Lengths(warm_up=given.seconds / 3, run=given.seconds)
     report = Report(machine.description(), _method(repetitions, lengths), {target.name: target.floor for target in wanted})
@@ -128,7 +129,7 @@ def _method(repetitions: int, lengths: Lengths) -> str:
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--smoke", action="store_true", help="once, briefly: shows that everything works, the figures mean little")
+    parser.add_argument("--smoke", action="store_true", help="once, briefly, one load each: shows that all works, the figures mean little")
     parser.add_argument("--repetitions", type=int, default=5, metavar="N", help="default: 5")
     parser.add_argument("--seconds", type=float, default=1.5, metavar="S", help="length of one run; default: 1.5")
     parser.add_argument("--only", action="append", default=[], metavar="WORD", help="only targets and parts with this word in their name")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import disturbances
 import memory
 import targets
-from scale import Bench
+from scale import DIFFERENT, TURNS, Bench
 
 FEW_ROUTES = 10
 
@@ -31,18 +31,22 @@ class Extent:
     Args:
         tokens: that a server gets to know.
         routes: of a large configuration.
+        paths: that are asked for there.
+        turns: in which it is compared with a small one.
         repetitions: of each disturbance.
         seconds: that each of them lasts.
     """
 
     tokens: int
     routes: int
+    paths: int
+    turns: int
     repetitions: int
     seconds: float
 
 
-FULL = Extent(tokens=100_000, routes=100_000, repetitions=3, seconds=4.0)
-SMOKE = Extent(tokens=1_000, routes=1_000, repetitions=1, seconds=1.5)
+FULL = Extent(tokens=100_000, routes=100_000, paths=DIFFERENT, turns=TURNS, repetitions=3, seconds=4.0)
+SMOKE = Extent(tokens=1_000, routes=1_000, paths=200, turns=1, repetitions=1, seconds=1.5)
 
 Part = Callable[[targets.Stage, Extent], Found]
 
@@ -70,7 +74,7 @@ def known_tokens(stage: targets.Stage, extent: Extent) -> Found:
 
 def many_routes(stage: targets.Stage, extent: Extent) -> Found:
     """Measure the cost of many routes."""
-    found = Bench(stage.folder).wider(FEW_ROUTES, extent.routes)
+    found = Bench(stage.folder).wider(FEW_ROUTES, extent.routes, extent.paths, extent.turns)
     figures = {cost_of(kind, extent.routes): ratio for kind, ratio in found.items()}
     return Found("\n".join(f"{name}: {ratio:.2f}" for name, ratio in figures.items()) + "\n", figures)
 

@@ -83,24 +83,30 @@ class Bench:
         token = self.pool.id_token()
 
         def point(count: int) -> tuple[float, float]:
-            return self.hit_and_miss(self._wide(count), self._spread_over(count, token))
+            return self.hit_and_miss(self._wide(count), self._spread_over(count, token, DIFFERENT))
 
         return _hit_miss("routes", "routes of one api", counts, point)
 
-    def wider(self, few: int, many: int) -> Mapping[str, float]:
+    def wider(self, few: int, many: int, different: int = DIFFERENT, turns: int = TURNS) -> Mapping[str, float]:
         """Compare two numbers of routes, in turns within the same minute.
+
+        Args:
+            few: routes of one configuration.
+            many: routes of the other.
+            different: paths to ask for.
+            turns: of which the medians count.
 
         Returns:
             The cost of a check with many, in those with few: of a hit and of a miss.
         """
         token = self.pool.id_token()
         with ExitStack() as stack:
-            asked = {count: self._spread_over(count, token) for count in (few, many)}
+            asked = {count: self._spread_over(count, token, different) for count in (few, many)}
             made = {count: stack.enter_context(Generation(self._wide(count), self.folder)) for count in asked}
             found = {}
             for kind, mib in (("hit", 64), ("miss", 0)):
                 checks = {count: generation.check(cache_mib=mib) for count, generation in made.items()}
-                rounds = [{count: _cost(check, asked[count]) for count, check in checks.items()} for _ in range(TURNS)]
+                rounds = [{count: _cost(check, asked[count]) for count, check in checks.items()} for _ in range(turns)]
                 found[kind] = median(costs[many] / costs[few] for costs in rounds)
             return found
 
@@ -109,8 +115,8 @@ class Bench:
         written["apis"]["shop"]["routes"] = many_routes(count)
         return written
 
-    def _spread_over(self, count: int, token: str) -> list[bytes]:
-        asked = zip(range(DIFFERENT), itertools.cycle(_spread(count)))
+    def _spread_over(self, count: int, token: str, different: int) -> list[bytes]:
+        asked = zip(range(different), itertools.cycle(_spread(count)))
         return [self.request(token, f"/prod/v{each % 10}/resource{each}/{number:06}") for number, each in asked]
 
     def apis(self, counts: Sequence[int]) -> Curve:
