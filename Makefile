@@ -142,9 +142,10 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 .venv-audit: .venv-audit/installed
 .venv-server: .venv-server/installed
 
+# A lock names all that is needed, so nothing is resolved: pip would look for a newest release of its own for `coverage[toml]`.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python $(PIP_INSTALL) --require-hashes -r requirements.lock
+	$(BIN)/python $(PIP_INSTALL) --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -153,7 +154,7 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 # What is measured runs with what users install: httpx, for one, loads more when it finds more.
 .venv-protos/installed .venv-audit/installed .venv-server/installed .venv-fuzz/installed: .venv-%/installed: requirements-%.lock
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python $(PIP_INSTALL) --require-hashes -r $<
+	.venv-$*/bin/python $(PIP_INSTALL) --require-hashes --no-deps -r $<
 	@touch $@
 
 # Tools in Go, with all that they are made of: a go.mod and its hashes. Go 1.21 and later fetch the Go that it asks for.
