@@ -4,7 +4,6 @@ import json
 import logging
 import select
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, TextIO
 
 from authz_server.core.decisions import Allow, Deny
+from authz_server.observe.logs import bug
 
 MAX_WAITING: Final = 100_000
 CLOSE_SECONDS: Final = 5.0
@@ -27,8 +27,8 @@ class Entry(NamedTuple):
     Args:
         time: Unix time of the answer.
         seconds: how long it took.
-        method: as sent.
-        host: as sent.
+        method: as sent, see `brief`.
+        host: as sent, see `brief`.
         request_id: the UUID that the answer or the request carries, or "".
         decision: the answer.
     """
@@ -59,8 +59,8 @@ def fields(entry: Entry) -> Mapping[str, Any]:
         "decision": decision.decision,
         "api": decision.api,
         "route": decision.route,
-        "method": entry.method[:_MAX_METHOD],
-        "host": _host(entry),
+        "method": entry.method,
+        "host": entry.host,
         "request_id": entry.request_id,
         "duration_ms": round(entry.seconds * 1000, 3),
     }
@@ -73,14 +73,14 @@ def fields(entry: Entry) -> Mapping[str, Any]:
 
 def as_json(entry: Entry) -> str:
     """Write an entry as one JSON object: `fields`, without a dictionary in between, since each check is written."""
-    time, seconds, method, _, request_id, decision = entry
+    time, seconds, method, host, request_id, decision = entry
     if isinstance(decision, Deny):
         rest = f',"reason":"{decision.reason.label}","status":{decision.reason.value.status}'
     else:
         rest = f',"claims":{json.dumps(dict(decision.logged), separators=(",", ":"))}' if decision.logged else ""
     return (
-        f'{{"time":"{_when(int(time * 1000))}",{_answer(decision.decision, decision.api, decision.route)},"method":{_quoted(method[:_MAX_METHOD])},'
-        f'"host":{_quoted(_host(entry))},"request_id":{_quoted(request_id)},"duration_ms":{seconds * 1000:.3f}{rest}}}'
+        f'{{"time":"{_when(int(time * 1000))}",{_answer(decision.decision, decision.api, decision.route)},"method":{_quoted(method)},'
+        f'"host":{_quoted(host)},"request_id":{_quoted(request_id)},"duration_ms":{seconds * 1000:.3f}{rest}}}'
     )
 
 
@@ -89,9 +89,9 @@ def _answer(decision: str, api: str, route: str) -> str:
     return f'"decision":"{decision}","api":{_quoted(api)},"route":{_quoted(route)}'
 
 
-def _host(entry: Entry) -> str:
-    """Cut a host short, and take away a user and password in front of it (RFC 9110 section 4.2.4)."""
-    return entry.host.rpartition("@")[2][:_MAX_HOST]
+def brief(method: str, host: str) -> tuple[str, str]:
+    """Cut short what a client chose, before it waits for its turn; a user and password in front of a host go (RFC 9110 section 4.2.4)."""
+    return method[:_MAX_METHOD], host.rpartition("@")[2][:_MAX_HOST]
 
 
 @lru_cache(maxsize=4)
@@ -192,5 +192,4 @@ class DecisionLog:
         """Say once where the bug is, without the values that were at hand."""
         if not self._told:
             self._told = True
-            places = "".join(traceback.format_tb(error.__traceback__))
-            _logger.error("bug: %s while writing the decision log; please report it\n%s", type(error).__name__, places)
+            bug(_logger, error, "while writing the decision log")

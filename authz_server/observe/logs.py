@@ -2,6 +2,7 @@
 
 import json
 import logging
+import traceback
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -40,3 +41,15 @@ def configure(stream: TextIO, *, json_lines: bool, worker: int | None = None) ->
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def bug(logger: logging.Logger, error: Exception, where: str) -> None:
+    """Log where a bug is, without the values that were at hand: a token may be among them.
+
+    Args:
+        logger: of whoever met it, and goes on.
+        error: what was raised.
+        where: such as `while answering a check`.
+    """
+    places = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("bug: %s %s; please report it\n%s", type(error).__name__, where, places)

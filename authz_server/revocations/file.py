@@ -3,6 +3,7 @@
 import fcntl
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +16,10 @@ from authz_server.revocations.text import parse, write
 MAX_SIZE: Final = 32 * 1_048_576
 _TOLD: Final = 10  # mistakes; nobody reads more
 _ANY: Final = "surrogateescape"  # comments may be of any encoding, and stay as they are
+
+
+class UnreadError(RevocationsError):
+    """A file that can not be read at this moment; what stands in it may be good."""
 
 
 class FileList:
@@ -36,15 +41,23 @@ class FileList:
         self._observer = observer
         self._clock = clock
         self._bad_since: float | None = None
+        self._lock = threading.Lock()  # from the reading to the end: else an old content that takes long takes the place of a new one
         self._load()
 
-    def reload(self) -> None:
-        """Read the file again; what is known stays when it is bad."""
-        try:
-            self._load()
-        except RevocationsError as error:
-            self._bad_since = self._clock() if self._bad_since is None else self._bad_since
-            self._observer.ended("failed", f"{error}\n{self._path} is bad; what was refused before stays refused")
+    def reload(self) -> bool:
+        """Read the file again; what is known stays when it is bad.
+
+        Returns:
+            Whether it could not be read, which may pass without a change of the file.
+        """
+        with self._lock:
+            try:
+                self._load()
+            except RevocationsError as error:
+                self._bad_since = self._clock() if self._bad_since is None else self._bad_since
+                self._observer.ended("failed", f"{error}\n{self._path} is bad; what was refused before stays refused")
+                return isinstance(error, UnreadError)
+            return False
 
     def age(self) -> float:
         """Seconds for which the file has been bad; 0 while it is good."""
@@ -80,7 +93,7 @@ def _lines(path: Path) -> list[str]:
         with path.open("rb") as file:
             octets = file.read(MAX_SIZE + 1)
     except OSError as error:
-        raise RevocationsError(f"{path}: cannot be read ({error.strerror}); a file without lines refuses nothing") from error
+        raise UnreadError(f"{path}: cannot be read ({error.strerror}); a file without lines refuses nothing") from error
     if len(octets) > MAX_SIZE:
         raise RevocationsError(f"{path}: longer than {MAX_SIZE} bytes; take out what is over, or use Redis")
     text = octets.decode("utf-8", _ANY)

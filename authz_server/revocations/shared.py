@@ -5,6 +5,7 @@ an older copy, takes nothing back.
 """
 
 import math
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ TIMEOUT_SECONDS: Final = 3.0
 MAX_PAUSE_SECONDS: Final = 5.0
 SKEW_SECONDS: Final = 60.0  # for which what is over stays in the set: whoever's clock is behind would take it for lost
 SCHEMES: Final = ("redis", "rediss", "unix")
+
+_DATABASE: Final = re.compile("/?[0-9]*")  # redis-py takes any other for 0
 
 MAX_TOLD: Final = 100  # entries that can not be read
 MAX_NEWS: Final = 1_000  # events at one time
@@ -208,11 +211,21 @@ def connect(url: str, password: str | None) -> Server:
     more = {} if password is None else {"password": password}
     timeouts = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
     try:
-        parts = urlsplit(url)
-        host = f"{parts.hostname}:{parts.port or 6379}" if parts.scheme != "unix" else parts.path
-        return Server(redis.Redis.from_url(url, **timeouts, **more), f"{parts.scheme}://{host}")
-    except (ValueError, TypeError, redis.RedisError) as error:
+        client = redis.Redis.from_url(url, **timeouts, **more)
+        client.connection_pool.make_connection()  # which tells what it does not understand, and does not connect yet
+        return Server(client, _place(url))
+    except (ValueError, TypeError, AttributeError, redis.RedisError) as error:
         raise RevocationsError("the URL of Redis can not be read, expected rediss://HOST:PORT/DB, redis://… or unix:///PATH") from error
+
+
+def _place(url: str) -> str:
+    """Name a server for logs, or raise ValueError for a URL that redis-py takes for another than is meant."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    if not _DATABASE.fullmatch(parts.path):
+        raise ValueError(parts.path)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}"
 
 
 def add(server: Server, revocation: Revocation, now: float) -> None:

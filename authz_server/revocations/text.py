@@ -1,6 +1,7 @@
 """The text of a revocation: one line, the same in a file and in Redis."""
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf, isfinite
 from typing import Final
@@ -82,13 +83,11 @@ def moment(text: str) -> float:
     """
     if _SECONDS.fullmatch(text):
         return float(text)
-    try:
+    with suppress(ValueError, OverflowError):  # the latter where it is not of the years 1 to 9999 in UTC
         time = datetime.fromisoformat(text)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise ValueError("expected a time as Unix seconds, or such as 2026-01-31T12:00:00Z")
-    return time.astimezone(UTC).timestamp()
+        if time.tzinfo is not None:
+            return time.astimezone(UTC).timestamp()
+    raise ValueError("expected a time as Unix seconds, or such as 2026-01-31T12:00:00Z")
 
 
 def _number(seconds: float) -> str:

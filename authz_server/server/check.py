@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import re
-import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from authz_server.core.tokens import MAX_TOKEN_LENGTH
 from authz_server.core.verdicts import Verdict, Verdicts
 from authz_server.envoy import request as envoy_request
 from authz_server.envoy import response as envoy_response
-from authz_server.observe.decision_log import Entry
+from authz_server.observe.decision_log import Entry, brief
+from authz_server.observe.logs import bug
 from authz_server.observe.metrics import Metrics
 
 DENIED_SECONDS: Final = 10.0  # a wrong token is told so again without a signature check
@@ -194,7 +194,8 @@ class Check:
     def _tell(self, request: Request, decision: Allow | Deny, seconds: float, request_id: str) -> None:
         """Log a check."""
         if self._log is not None:
-            self._log(Entry(self._now(), seconds, request.method, request.host, request_id or self._request_id(request), decision))
+            method, host = brief(request.method, request.host)
+            self._log(Entry(self._now(), seconds, method, host, request_id or self._request_id(request), decision))
 
     @staticmethod
     def _request_id(request: Request) -> str:
@@ -203,9 +204,8 @@ class Check:
         return request_id if _UUID.fullmatch(request_id) else ""
 
     def _bug(self, request: Request, error: Exception, began: float) -> bytes:
-        """Log where a bug is, without the values that were at hand, and deny."""
-        places = "".join(traceback.format_tb(error.__traceback__))
-        _logger.error("bug: %s while answering a check; please report it\n%s", type(error).__name__, places)
+        """Log where a bug is, and deny."""
+        bug(_logger, error, "while answering a check")
         with contextlib.suppress(Exception):  # counting may be what failed
             return self._answer(request, Deny(reason=Reason.INTERNAL_ERROR), began)
         return envoy_response.deny(Reason.INTERNAL_ERROR.value, self._new_id())

@@ -5,10 +5,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
+from math import inf
 from pathlib import Path
 from typing import Final
 
 from watchfiles import watch
+
+from authz_server.observe.logs import bug
 
 LOOK_SECONDS: Final = 0.5  # at what the system tells nothing about, such as a file behind a link, or on a disk of another machine
 READ_SECONDS: Final = 10.0  # after which a file is read whatever it looks like
@@ -23,17 +26,23 @@ class FileWatch:
 
     The folders are watched, not the files: Kubernetes swaps a symbolic link beside them, editors replace them.
 
+    Whoever could not read them for a reason that may pass, such as too many open files, returns True and is called again at the next look.
+    A content that is bad is no such reason: it stays bad until it is another one. Whoever asks another thread to load, as for the configuration
+    and the certificates, does not know yet how that ends, and returns None: a change or SIGHUP repeats it. An exception is a bug: it is
+    logged, and tried again READ_SECONDS later.
+
     Args:
         paths: the files.
-        changed: called from the watching thread.
+        changed: called from the watching thread; returns whether to call it again.
     """
 
-    def __init__(self, paths: Collection[Path], changed: Callable[[], None]) -> None:
+    def __init__(self, paths: Collection[Path], changed: Callable[[], bool | None]) -> None:
         self._paths = paths
         self._changed = changed
         self._states = self._look()
         self._digests = self._read()
         self._read_at = time.monotonic()
+        self._again_at = inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="file watch", daemon=True)
         self._thread.start()
@@ -68,16 +77,26 @@ class FileWatch:
                 self._compare_looks()
 
     def _compare_looks(self) -> None:
-        """Read what looks other than before, and now and then what does not."""
-        if self._look() != self._states or time.monotonic() >= self._read_at + READ_SECONDS:
+        """Read what looks other than before or is to be tried again, and now and then what does not."""
+        if self._look() != self._states or time.monotonic() >= min(self._read_at + READ_SECONDS, self._again_at):
             self._compare()
 
     def _compare(self) -> None:
         self._states, self._read_at = self._look(), time.monotonic()  # before it is read: what comes later looks other next time
         digests = self._read()
-        if digests != self._digests:
+        if digests != self._digests or self._read_at >= self._again_at:
             self._digests = digests
-            self._changed()
+            self._again_at = self._read_at + self._call()
+
+    def _call(self) -> float:
+        """Call back, and say after how many seconds to do so again."""
+        try:
+            again = self._changed()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the files must be watched
+            bug(_logger, error, f"after a change of {self._names()}")
+            return READ_SECONDS
+        was_written = self._look() != self._states  # meanwhile: what was called back about may have been half of it
+        return 0.0 if again or was_written else inf
 
     def _look(self) -> list[State]:
         return [_state(path) for path in self._paths]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from authz_server.core.decisions import Allow, Deny, Reason
 from authz_server.observe import decision_log
-from authz_server.observe.decision_log import DecisionLog, Entry, Line, as_json, as_text, fields, writes
+from authz_server.observe.decision_log import DecisionLog, Entry, as_json, as_text, brief, fields, writes
 
 PATIENCE = 10.0  # seconds after which a test that waits has failed
 ALLOWED = Allow(api="pets", route="GET /pets/{petId}", headers=(("x-auth-sub", "secret-sub"),), metadata={"email": "secret-mail"})
@@ -101,19 +101,14 @@ def test_text_is_for_people(entry: Entry, text: str) -> None:
 
 
 def test_what_a_client_chose_is_cut() -> None:
-    """Method and host can not make lines of any length."""
-    told = fields(ENTRY._replace(method="M" * 100, host="h" * 1_000))
-
-    assert (told["method"], told["host"]) == ("M" * 16, "h" * 255)
+    """Method and host can neither make lines of any length, nor fill the memory of those that wait to be written."""
+    assert brief("M" * 100, "h" * 1_000) == ("M" * 16, "h" * 255)
 
 
-@pytest.mark.parametrize("line", [as_json, as_text])
-def test_a_user_in_front_of_the_host_is_left_out(line: Line) -> None:
+def test_a_user_in_front_of_the_host_is_left_out() -> None:
     """RFC 9110 section 4.2.4: what stands before `@` may be a password."""
-    written = line(ENTRY._replace(host="ada:secret@b@api.test"))
-
-    assert "api.test" in written
-    assert not any(part in written for part in ("ada", "secret", "@"))
+    assert brief("GET", "ada:secret@b@api.test") == ("GET", "api.test")
+    assert brief("GET", "ada:secret@" + "h" * 1_000) == ("GET", "h" * 255)
 
 
 @given(method=st.text(), host=st.text())

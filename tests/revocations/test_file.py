@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from math import inf
 
 import pytest
@@ -170,7 +171,7 @@ def test_what_is_known_stays_when_the_file_turns_bad(path):
     listed = FileList(path, revocations, told, lambda: times[0])
     assert (revocations.known, len(revocations), listed.age()) == (True, 2, 0.0)
     path.write_text("nonsense")
-    listed.reload()
+    assert not listed.reload(), "another try would find the same"
     times[0] = 15.0
     listed.reload()
 
@@ -187,7 +188,7 @@ def test_what_is_known_stays_when_the_file_can_not_be_read(path, breaks):
     revocations, told, times = Revocations(known=False), Told(), [10.0]
     listed = FileList(path, revocations, told, lambda: times[0])
     breaks(path)
-    listed.reload()
+    assert listed.reload(), "another try may find it"
     times[0] = 15.0
 
     assert (len(revocations), revocations.known, listed.age()) == (2, True, 5.0)
@@ -201,3 +202,42 @@ def test_a_bad_file_at_the_start_is_an_error(path):
 
     with pytest.raises(RevocationsError, match=":1: expected"):
         FileList(path, Revocations(known=False), Told(), lambda: 0.0)
+
+
+def test_a_time_beyond_the_calendar_is_a_mistake(path):
+    """It is told with its line, and what is known stays."""
+    revocations, told = Revocations(known=False), Told()
+    listed = FileList(path, revocations, told, lambda: 0.0)
+    path.write_text("sub=ada\nsub=eve until=9999-12-31T23:59:59-01:00\n")
+    listed.reload()
+
+    assert told.details[-1].startswith(f"{path}:2: expected a time as Unix seconds")
+    assert len(revocations) == 2
+
+
+def test_an_old_content_does_not_take_the_place_of_a_new_one(path, monkeypatch):
+    """However long the old one takes: who has read last also installs last."""
+    parsing, go_on, parse = threading.Event(), threading.Event(), file.parse
+
+    def slow(line: str) -> Revocation:
+        if line == "sub=old":
+            parsing.set()
+            assert go_on.wait(10)
+        return parse(line)
+
+    monkeypatch.setattr(file, "parse", slow)
+    revocations = Revocations(known=False)
+    listed = FileList(path, revocations, Told(), lambda: 0.0)
+    first, second = (threading.Thread(target=listed.reload) for _ in range(2))
+    path.write_text("sub=old\n")
+    first.start()
+    assert parsing.wait(10)
+    path.write_text("sub=new\n")
+    second.start()
+    second.join(0.3)  # who reads without waiting has ended by now
+    go_on.set()
+    first.join()
+    second.join()
+
+    assert revocations.refuse({"sub": "new"}, NOW)
+    assert not revocations.refuse({"sub": "old"}, NOW)

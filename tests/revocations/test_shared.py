@@ -114,7 +114,9 @@ def test_a_wrong_password_is_told_without_it(running, follow, revocations, told)
     assert not revocations.known
 
 
-@pytest.mark.parametrize("member", [b"\xff\xfe", b"nonsense", b"sub=" + b"a" * 2_000, b"sub=a until=tomorrow", b""])
+@pytest.mark.parametrize(
+    "member", [b"\xff\xfe", b"nonsense", b"sub=" + b"a" * 2_000, b"sub=a until=tomorrow", b"sub=a until=9999-12-31T23:59:59-01:00", b""]
+)
 def test_what_can_not_be_read_refuses_nothing_and_hinders_nothing(server, follow, revocations, told, member):
     """It is told once, whether it stands in the set or comes by the stream, and nothing of it is repeated."""
     server.client.zadd(KEY, {member: 4e9, b"sub=ada": 4e9})

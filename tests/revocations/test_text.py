@@ -51,6 +51,7 @@ def test_what_is_read(line, entry):
         ("sub=a until=2026-01-31T12:00:00", "Unix seconds"),
         ("sub=a until=nan", "Unix seconds"),
         ("sub=a until=-5", "Unix seconds"),
+        ("sub=a issued_before=9999-12-31T23:59:59-01:00", "Unix seconds"),
         ("sub=a until=١٢", "printable ASCII"),
         ("jti=a issued_before=5", "no issued_before"),
         ("sub=" + "a" * 1_021, "longer than 1024"),
@@ -79,3 +80,11 @@ def test_infinity_is_no_time_but_its_absence():
 def test_a_leap_of_fractions_is_read():
     """A time may have fractions of a second."""
     assert moment("1970-01-01T00:00:01.5Z") == 1.5
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+10:00"])
+def test_a_time_beyond_the_calendar_is_no_time(text):
+    """Its offset takes it out of the years that can be counted, which is a mistake like any other, and nothing of it is repeated."""
+    with pytest.raises(ValueError, match="expected a time") as error:
+        moment(text)
+    assert text not in str(error.value)

@@ -66,11 +66,11 @@ class Harness:
         return self.metrics.registry.get_sample_value("authz_checks_total", labels)
 
 
-def ask(token=None, path="/pets", request_id=None):
+def ask(token=None, path="/pets", request_id=None, host="api.example.com"):
     """Write a CheckRequest."""
     request = CheckRequest()
     http = request.attributes.request.http
-    http.method, http.path, http.host = "GET", path, "api.example.com"
+    http.method, http.path, http.host = "GET", path, host
     if token:
         http.headers["authorization"] = token
     if request_id:
@@ -142,6 +142,15 @@ def test_a_check_that_comes_too_late_is_refused_counted_and_logged(pool):
     assert headers["x-amzn-requestid"] == REQUEST_ID
     assert harness.counted(api="", route="", decision="unavailable", reason="overloaded") == 1
     assert [(entry.request_id, entry.host, entry.seconds) for entry in harness.entries] == [(REQUEST_ID, "api.example.com", 0.75)]
+
+
+def test_what_waits_to_be_logged_is_short(pool):
+    """Hosts that are refused for their length would else fill the memory of a log that nobody reads."""
+    harness = Harness(gateway(StaticKeys(pool), pool.issuer))
+
+    harness.check(ask(host="h" * 58_000))
+
+    assert [len(entry.host) for entry in harness.entries] == [255]
 
 
 @pytest.mark.parametrize("data", [None, b"\xff"])

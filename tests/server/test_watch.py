@@ -1,12 +1,19 @@
 """Files are watched for new content, however it gets there."""
 
+import errno
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from authz_server.core.revocations import Revocations
+from authz_server.observe.metrics import Metrics
 from authz_server.server import watch
+from authz_server.server.revocation_observer import RevocationObserver
+from authz_server.server.revoked import Place, following
 from authz_server.server.watch import FileWatch
+from tests.revocations.following import until
 
 
 @pytest.fixture
@@ -161,3 +168,106 @@ def test_an_end_is_not_waited_for(tmp_path):
     watching.close()
 
     assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("kind", [ValueError, OSError, RuntimeError])
+def test_a_bug_does_not_end_the_watch(tmp_path, monkeypatch, caplog, kind):
+    """It is logged with its place and without values, what failed is tried again now and then, and the next change is told."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "READ_SECONDS", 0.5)
+    file = tmp_path / "revoked"
+    file.write_text("old")
+    called = threading.Semaphore(0)
+    failures = [kind("marked-secret")]
+
+    def fail_once() -> None:
+        called.release()
+        if failures:
+            raise failures.pop()
+
+    watching = FileWatch([file], fail_once)
+    file.write_text("new")
+    assert called.acquire(timeout=5)
+    assert called.acquire(timeout=5), "it is tried again"
+    file.write_text("newer")
+    assert called.acquire(timeout=5)
+    watching.close()
+
+    assert f"bug: {kind.__name__} after a change of {file}; please report it" in caplog.text
+    assert "in fail_once" in caplog.text
+    assert "marked-secret" not in caplog.text
+
+
+def test_who_could_not_read_is_called_again_until_it_is_read(tmp_path, monkeypatch):
+    """A reason that passes, such as too many open files, changes nothing about the file; what was read is not told again."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    file = tmp_path / "revoked"
+    file.write_text("old")
+    called = threading.Semaphore(0)
+    answers = [True, True, False]
+
+    def read() -> bool:
+        called.release()
+        return answers.pop(0)
+
+    watching = FileWatch([file], read)
+    file.write_text("new")
+    for _ in range(3):
+        assert called.acquire(timeout=5)
+
+    assert not called.acquire(timeout=0.5)
+    watching.close()
+
+
+def test_what_is_written_while_it_is_read_is_told_again(tmp_path, monkeypatch):
+    """Whoever was called back may have read half of it, also when its end is the content that was seen before."""
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    file = tmp_path / "revoked"
+    file.write_text("old")
+    called = threading.Semaphore(0)
+    contents = ["", "new"]
+
+    def read_meanwhile() -> None:
+        while contents:
+            file.write_text(contents.pop(0))
+        called.release()
+
+    watching = FileWatch([file], read_meanwhile)
+    time.sleep(0.2)
+    file.write_text("new")
+    for _ in range(2):
+        assert called.acquire(timeout=5)
+
+    assert not called.acquire(timeout=0.5)
+    watching.close()
+
+
+def test_a_list_that_could_not_be_read_for_a_while_is_followed(tmp_path, monkeypatch, caplog):
+    """A sign-out that came while too many files were open is in force after it, and the log tells of it once."""
+    path, revocations = tmp_path / "revoked", Revocations(known=False)
+    path.write_text("sub=ada\n")
+    failed, scarce, opened = threading.Semaphore(0), threading.Event(), Path.open
+
+    def open_if_any_is_left(self, *arguments, **more):
+        if self == path and scarce.is_set():
+            failed.release()
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(self, *arguments, **more)
+
+    def digest(path):
+        with opened(path, "rb") as file:  # just before there were too many
+            return file.read()
+
+    monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "_digest", digest)
+    monkeypatch.setattr(Path, "open", open_if_any_is_left)
+    with following(Place(where=str(path)), revocations, RevocationObserver(Metrics("test"))):
+        scarce.set()
+        with opened(path, "a") as file:
+            file.write("sub=eve\n")
+        for _ in range(3):
+            assert failed.acquire(timeout=5)
+        scarce.clear()
+        until(lambda: len(revocations) == 2)
+
+    assert caplog.text.count("Too many open files") == 1
