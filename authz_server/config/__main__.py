@@ -1,4 +1,4 @@
-"""Load a configuration in a process of its own: `python -m authz_server.config FILE` writes pickled parts, or problems."""
+"""Load a configuration in a process of its own: `python -m authz_server.config FILE` writes pickled parts and an empty list, or problems."""
 
 import os
 import pickle
@@ -10,16 +10,18 @@ from authz_server.config.loading import load
 from authz_server.config.problems import ConfigurationError
 
 
-def main() -> None:
-    """Write each part, or the list of problems, to standard output."""
+def main() -> bool:
+    """Write each part, or the list of problems, to standard output; tell whether these are all parts of a good file."""
     try:
         loaded = load(Path(sys.argv[1]), os.environ)
     except ConfigurationError as error:
         pickle.dump(list(error.problems), sys.stdout.buffer)
-        return
+        return False
     for part in parts(loaded):
         pickle.dump(part, sys.stdout.buffer)
+    return True
 
 
 if __name__ == "__main__":
-    main()
+    if main():
+        pickle.dump([], sys.stdout.buffer)  # no problems: without this end, what was read is not taken for a configuration

@@ -69,6 +69,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # or the kernel would keep probes waiting itself
 
     def __init__(self, address: tuple[str, int], ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
         self._ready = ready
         self._metrics = metrics
@@ -134,7 +135,8 @@ class Admin:
         try:
             self._server = _Server((host, port), ready, metrics)
         except OSError as error:
-            raise ListenError(f"cannot listen on {host}:{port} for --admin: {error.strerror}") from error
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            raise ListenError(f"cannot listen on {address} for --admin: {error.strerror}") from error
         self.port: int = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(LOOK_SECONDS,), name="admin", daemon=True).start()
 

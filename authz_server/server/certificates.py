@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from authz_server.observe.logs import bug
 from authz_server.observe.metrics import CertificateSample
 from authz_server.transport.tls import Credentials, TlsError, TlsFiles, moment, read
 
@@ -34,17 +35,22 @@ class Certificates:
 
     def reload(self) -> None:
         """Read the files again; keep what runs when they are bad."""
-        before = self._current
         try:
             self._current = self._load()
         except TlsError as error:
-            self._good = False
             _logger.error("%s", error)
-            _logger.error("the certificate that expires at %s stays in use", moment(before.expires))
+            self._keep()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end a server that has a good certificate
+            bug(_logger, error, "while reading the certificate")
+            self._keep()
 
     def sample(self) -> CertificateSample:
         """Tell the metrics."""
         return CertificateSample(self._current.expires, self._reloaded_at, good=self._good)
+
+    def _keep(self) -> None:
+        self._good = False
+        _logger.error("the certificate that expires at %s stays in use", moment(self._current.expires))
 
     def _load(self) -> Credentials:
         self._reloaded_at = self._now()

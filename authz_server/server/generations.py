@@ -12,6 +12,7 @@ from authz_server.config.problems import ConfigurationError
 from authz_server.core.gateway import Gateway
 from authz_server.core.revocations import Revocations
 from authz_server.keys.store import KeyStore
+from authz_server.observe.logs import bug
 
 FIRST_KEYS_SECONDS: Final = 2.0
 
@@ -68,10 +69,16 @@ class Generations:
         try:
             self.load()
         except ConfigurationError as error:
-            self._outcome(self.number, False)  # noqa: FBT003 - as above
             for problem in str(error).splitlines():
                 _logger.error("%s", problem)
-            _logger.error("%s is bad; generation %d stays in force", self._path, self.number)
+            self._keep()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end a server that has a good configuration
+            bug(_logger, error, f"while loading {self._path}")
+            self._keep()
+
+    def _keep(self) -> None:
+        self._outcome(self.number, False)  # noqa: FBT003 - as above
+        _logger.error("%s is bad; generation %d stays in force", self._path, self.number)
 
     def _await_keys(self) -> None:
         """Give user pools that are new a moment to get their keys, so that the swap makes no check wait."""

@@ -6,8 +6,9 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from io import DEFAULT_BUFFER_SIZE
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from authz_server.config.parts import Part
 from authz_server.config.problems import ConfigurationError, Problem
@@ -27,13 +28,14 @@ def parts(path: Path, environment: Mapping[str, str], niceness: int = 0) -> Iter
         Its parts, once all of the file was found good.
 
     Raises:
-        ConfigurationError: with every mistake; nothing was yielded.
+        ConfigurationError: with every mistake, and nothing was yielded; or with what hinders the loader, perhaps after some parts.
     """
     command = [sys.executable, "-P", "-m", "authz_server.config", str(path)]  # -P: no code from where the server was started
     try:
         child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)  # noqa: S603 - our own module
     except OSError as error:  # no memory, processes or files are left
         raise _problem(path, f"the loader could not be started ({error.strerror})") from error
+    failure = None
     with child:
         if niceness:
             with contextlib.suppress(OSError):  # it has ended
@@ -42,13 +44,26 @@ def parts(path: Path, environment: Mapping[str, str], niceness: int = 0) -> Iter
         while True:
             try:
                 part = pickle.load(child.stdout)  # noqa: S301 - our own child wrote it
-            except (EOFError, pickle.UnpicklingError):  # it has ended, perhaps in the middle of a part
+            except Exception as error:  # noqa: BLE001 - it has ended too early, or writes what another version of the package would read
+                failure = error
+                _read_out(child.stdout)
                 break
             if isinstance(part, list):
-                raise ConfigurationError(part)
+                if part:
+                    raise ConfigurationError(part)
+                break
             yield part
     if child.returncode:
         raise _problem(path, f"the loader ended with status {child.returncode}")
+    if failure is not None:
+        reason = f"it could not be taken over from the loader ({type(failure).__name__})"
+        raise _problem(path, f"{reason}; restart the server if its package was changed") from failure
+
+
+def _read_out(stream: IO[bytes]) -> None:
+    """Read what nobody wants, so that whoever writes it ends as it would have, and its status tells why."""
+    while stream.read(DEFAULT_BUFFER_SIZE):
+        pass
 
 
 def _problem(path: Path, reason: str) -> ConfigurationError:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
@@ -81,7 +80,7 @@ def read(files: TlsFiles, now: float) -> Credentials:
     key = _private_key(files.key)
     if key.public_key() != _public_key(chain[0]):
         raise TlsError(f"{files.key}: is not the key of the first certificate in {files.certificate}; take both from the same issuance")
-    expires = min(certificate.not_valid_after_utc.timestamp() for certificate in chain)
+    expires = min(_expiry(files.certificate, certificate) for certificate in chain)
     if expires <= now:
         raise TlsError(f"{files.certificate}: a certificate in it expired at {moment(expires)}; renew it")
     authorities = None if files.client_ca is None else _authorities(files.client_ca)
@@ -110,35 +109,54 @@ def _bytes(path: Path) -> bytes:
 
 
 def _certificates(path: Path, wanted: str) -> list[x509.Certificate]:
+    text = _bytes(path)
     try:
-        return x509.load_pem_x509_certificates(_bytes(path))
-    except (ValueError, x509.InvalidVersion) as error:
+        return x509.load_pem_x509_certificates(text)
+    except Exception as error:  # what cryptography raises for a file is not all documented, and not all a ValueError
         raise TlsError(f"{path}: is no PEM file of certificates; it should hold {wanted}") from error
+
+
+def _expiry(path: Path, certificate: x509.Certificate) -> float:
+    try:
+        return certificate.not_valid_after_utc.timestamp()
+    except Exception as error:  # as above
+        raise TlsError(f"{path}: tells no time at which {_name(certificate)} expires ({type(error).__name__}); issue it anew") from error
 
 
 def _authorities(path: Path) -> list[x509.Certificate]:
     """Read CAs. A client's own certificate in their place would be believed by one TLS library and by another not."""
     certificates = _certificates(path, "the CAs of the clients (--tls-client-ca)")
     for certificate in certificates:
-        if not _is_authority(certificate):
-            name = certificate.subject.rfc4514_string()
-            raise TlsError(f"{path}: {name} is no CA; name the CA that signed the clients' certificates")
+        if not _is_authority(path, certificate):
+            raise TlsError(f"{path}: {_name(certificate)} is no CA; name the CA that signed the clients' certificates")
     return certificates
 
 
-def _is_authority(certificate: x509.Certificate) -> bool:
+def _is_authority(path: Path, certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+    except x509.ExtensionNotFound:
         return False
+    except Exception as error:  # as above
+        reason = f"{_name(certificate)} has an extension that cannot be read ({type(error).__name__})"
+        raise TlsError(f"{path}: {reason}; issue that CA anew without it, or name another one") from error
+
+
+def _name(certificate: x509.Certificate) -> str:
+    """Name a certificate, by its number where its subject can not be read."""
+    try:
+        return certificate.subject.rfc4514_string()
+    except Exception:  # noqa: BLE001 - as above
+        return f"number {certificate.serial_number:x}"
 
 
 def _private_key(path: Path) -> PrivateKey:
+    text = _bytes(path)
     try:
-        key = load_pem_private_key(_bytes(path), None)
+        key = load_pem_private_key(text, None)
     except TypeError as error:
         raise TlsError(f"{path}: is encrypted, and nobody is there to type its passphrase; decrypt it with `openssl pkey`") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except Exception as error:  # as above
         raise TlsError(f"{path}: is no private key in PEM; it should hold the key of the certificate (--tls-key)") from error
     if not isinstance(key, PrivateKey) or (isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, CURVES)):
         raise TlsError(f"{path}: Envoy and gRPC take keys of RSA, P-256, P-384 and P-521 only; issue the certificate for one of these")
@@ -149,7 +167,7 @@ def _public_key(certificate: x509.Certificate) -> object:
     """Read the key of a certificate; None when it is of a kind that nobody has a private key of here."""
     try:
         return certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except Exception:  # noqa: BLE001 - as above
         return None
 
 

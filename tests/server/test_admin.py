@@ -108,3 +108,13 @@ def test_a_thread_that_does_not_end_is_not_waited_for(monkeypatch):
         go.set()
         assert alive(served.port) == b"alive\n"
     served.close()
+
+
+def test_the_admin_port_may_have_an_ipv6_address():
+    """As clusters do that know no other."""
+    served = Admin("::1", 0, ready=lambda: True, metrics=lambda: b"metrics")
+    try:
+        with urllib.request.urlopen(f"http://[::1]:{served.port}/healthz", timeout=2) as answer:
+            assert answer.read() == b"alive\n"
+    finally:
+        served.close()

@@ -61,6 +61,24 @@ def test_a_bad_pair_keeps_the_old_one(authority, tmp_path, caplog):
     assert "stays in use" in errors[1]
 
 
+def test_a_bug_keeps_the_old_one(authority, tmp_path, monkeypatch, caplog):
+    """Whatever a file brings does not end the server: it is a failed reload, and the log has the place of the bug but no values."""
+    running = Certificates(files(tmp_path, authority.server()), time.time)
+    before = running.current()
+    monkeypatch.setattr(certificates, "read", lambda *_: {}["a value"])
+    running.reload()
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+
+    assert running.current() is before
+    assert not running.sample().good
+    assert "bug: KeyError while reading the certificate; please report it\n" in errors[0]
+    assert "certificates.py" in errors[0]
+    assert "stays in use" in errors[1]
+    monkeypatch.undo()
+    running.reload()
+    assert running.sample().good
+
+
 @pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o640, False), (0o644, True)])
 def test_a_key_that_everybody_may_read_is_told(authority, tmp_path, caplog, mode, told):
     """As a warning: a group, as Kubernetes gives one to a mounted secret, is fine."""

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import settings
@@ -196,6 +197,25 @@ def test_the_first_load_must_be_good(tmp_path):
         generations.load()
 
     assert (swapped, generations.number) == ([], 0)
+
+
+def test_a_bug_while_loading_keeps_what_runs(tmp_path, caplog):
+    """The log has its place and no value, and the load counts as a failed one."""
+    path, outcomes = tmp_path / "authz.yaml", []
+    path.write_text(written(1, {0}, None))
+    generations = Generations(
+        path,
+        Mock(side_effect=[parts(load(path, {})), KeyError("marked-value")]),
+        store=KeyStore(lambda: 0.0, Prompt()),
+        swap=lambda _: None,
+        outcome=lambda *outcome: outcomes.append(outcome),
+    )
+    generations.load()
+    generations.reload()
+
+    assert outcomes == [(1, True), (1, False)]
+    assert f"bug: KeyError while loading {path}" in caplog.text
+    assert "marked-value" not in caplog.text
 
 
 def test_a_file_that_breaks_off_leaves_no_pool_behind(tmp_path):

@@ -47,9 +47,17 @@ def test_a_good_file_gives_parts(config):
     assert list(parts(config, {}))
 
 
+def test_a_file_without_apis_gives_no_parts(config):
+    """It is good and complete although there is nothing to take over."""
+    config.write_text("version: 1\n")
+
+    assert list(parts(config, {})) == []
+
+
 def test_a_load_beside_checks_lets_them_go_first(config, child):
     """Where there are none yet, as at the start, nobody has to wait for it to be nice."""
-    child("import os, pickle, sys, time\ntime.sleep(0.3)\npickle.dump(os.getpriority(os.PRIO_PROCESS, 0), sys.stdout.buffer)")
+    sent = "pickle.dumps(os.getpriority(os.PRIO_PROCESS, 0)) + pickle.dumps([])"
+    child(f"import os, pickle, sys, time\ntime.sleep(0.3)\nsys.stdout.buffer.write({sent})")
 
     assert list(parts(config, {})) == [os.getpriority(os.PRIO_PROCESS, 0)]
     assert list(parts(config, {}, BESIDE_CHECKS)) == [BESIDE_CHECKS]
@@ -68,6 +76,36 @@ def test_a_child_that_dies_at_once_is_an_error(config, child):
     child("raise SystemExit(3)")
 
     assert "the loader ended with status 3" in told(config)
+
+
+STREAMS = {
+    "a module that this process lacks": (b"cauthz_server.gone\nPart\n.", "ModuleNotFoundError"),
+    "a name that this process lacks": (b"cauthz_server.config.parts\nGonePart\n.", "AttributeError"),
+    "fields that this process lacks": (b"cauthz_server.config.parts\nRoutesPart\n(I1\nI2\ntR.", "TypeError"),
+    "no pickle": (b"What a start script says.\n", "UnpicklingError"),
+    "half a part": (pickle.dumps("x" * 1_000)[:500], "UnpicklingError"),
+    "parts without an end": (pickle.dumps("part"), "EOFError"),
+    "nothing": (b"", "EOFError"),
+}
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_what_can_not_be_taken_over_is_an_error(config, child, stream):
+    """The package may have been upgraded under a running server, whose child is of the new version then."""
+    sent, error = STREAMS[stream]
+    child(f"import sys\nsys.stdout.buffer.write({sent!r})")
+
+    reason = f"it could not be taken over from the loader ({error}); restart the server if its package was changed"
+    assert told(config) == f"{config}:1:1: the configuration could not be loaded, {reason}"
+
+
+@pytest.mark.parametrize(("status", "reason"), [(0, "taken over from the loader (AttributeError)"), (3, "the loader ended with status 3")])
+def test_a_child_may_end_as_it_would_have(config, child, status, reason):
+    """Also when nobody wants the rest of what it writes: its status would tell of the closed pipe, and not of what went wrong."""
+    strange = STREAMS["a name that this process lacks"][0]
+    child(f"import sys\nsys.stdout.buffer.write({strange!r} + bytes(1_000_000))\nsys.stdout.flush()\nsys.exit({status})")
+
+    assert reason in told(config)
 
 
 def test_a_child_that_can_not_be_started_is_an_error(config):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import ssl
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,9 +13,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from authz_server.transport.tls import TlsError, TlsFiles, read
-from tests.authority import Authority, files, pem
+from tests.authority import Authority, Pair, files, pem
 
 NOW = time.time()
 DAY = 86_400
@@ -96,12 +98,31 @@ def broken_key(authority):
     return ssl.DER_cert_to_PEM_cert(der[:point] + bytes(8) + der[point + 8 :]).encode()
 
 
-def bare():
-    """Issue a certificate to oneself as one did before there were extensions."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+def bare(*extensions):
+    """Issue a certificate to oneself, as one did before there were extensions when none is given."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bare CA")])
     builder = x509.CertificateBuilder(name, name, key.public_key()).serial_number(1)
     builder = builder.not_valid_before(datetime.now(UTC)).not_valid_after(datetime.now(UTC) + timedelta(days=1))
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def rare_name():
+    """Issue a CA that has a name of EDI, a kind that cryptography does not read."""
+    names = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, bytes.fromhex("3006 a504 8102 7878"))
+    return bare(x509.BasicConstraints(ca=True, path_length=None), names)
+
+
+def changed(text, pattern, new):
+    """Change octets of a certificate."""
+    return ssl.DER_cert_to_PEM_cert(re.sub(pattern, new, ssl.PEM_cert_to_DER_cert(text.decode()))).encode()
+
+
+def year_zero(authority):
+    """Issue a certificate that ends in a year which Python has no time for."""
+    pair = authority.server(days=20_000)
+    return Pair(changed(pair.certificate, rb"\x18\x0f....", b"\x18\x0f0000"), pair.key)
 
 
 MISTAKES = {
@@ -119,6 +140,9 @@ MISTAKES = {
     "a folder": ("tls.key", lambda _: Path(), "cannot be read .Is a directory"),
     "a certificate for a key that nobody has": ("tls.crt", broken_key, "is not the key of the first certificate"),
     "a CA without extensions": ("ca.crt", lambda _: bare(), "is no CA; name the CA that signed"),
+    "a CA with a rare name": ("ca.crt", lambda _: rare_name(), "CN=bare CA has an extension that cannot be read .Unsupp"),
+    "a certificate whose name is no text": ("ca.crt", lambda _: changed(bare(), b"bare CA", b"bare \xff\xff"), "number 1 is no CA"),
+    "a certificate of the year 0": (("tls.crt", "tls.key"), year_zero, "no time at which CN=number .* expires .ValueError"),
     "an expired certificate": (("tls.crt", "tls.key"), lambda authority: authority.server(days=-0.5), "expired at 20.*renew it"),
     "a weak key": (
         ("tls.crt", "tls.key"),
