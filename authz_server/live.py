@@ -25,7 +25,7 @@ _logger: Final = logging.getLogger(__name__)
 
 
 class LiveGateway:
-    """Decide requests with one configuration, from any thread, until `close`.
+    """Decide requests with one configuration, from any thread, with keys that are kept fresh until `close`.
 
     Args:
         path: of the configuration file.
@@ -49,7 +49,8 @@ class LiveGateway:
 
         Returns:
             Allow with headers to set and to remove, or Deny with its reason. It comes at once, except where the token names a key that
-            was not seen before: then one shared fetch is waited for, a second at most.
+            was not seen before: then one shared fetch is waited for, a second at most. After `close` there are no more
+            fetches: such a token is denied at once as `keys_unavailable`, and keys that are there are used until they are too old.
         """
         decision = self._gateway.decide(request, time.time())
         if isinstance(decision, Pending):
@@ -66,7 +67,7 @@ class LiveGateway:
             _logger.warning("keys of %s from %s: %s (%s)", keys.pool.id, keys.pool.jwks, detail, outcome)
 
     def close(self) -> None:
-        """Stop fetching keys."""
+        """Stop fetching keys; a second time does nothing."""
         self._refresher.close()
 
     def __enter__(self) -> Self:

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import time
+from base64 import urlsafe_b64encode
 
 import pytest
 
 import authz_server
+from authz_server.live import MAX_WAIT_SECONDS
 from authz_server.testing import Fault, LocalCognito, UserPool
 
 CONFIGURATION = """\
@@ -62,6 +65,39 @@ def test_keys_that_do_not_come_are_no_fault_of_the_caller(config, pool, cognito,
         decision = gateway.decide(get(pool.id_token()))
 
     assert (decision.reason, decision.decision) == (authz_server.Reason.KEYS_UNAVAILABLE, "unavailable")
+
+
+def test_a_closed_gateway_fetches_no_more(config, pool):
+    """Keys that are there go on deciding, and a token with an unseen one is denied at once for want of keys."""
+    with authz_server.load(*config) as gateway:
+        known = get(pool.id_token())
+        assert isinstance(gateway.decide(known), authz_server.Allow)
+    unseen = pool.id_token().split(".")
+    unseen[0] = urlsafe_b64encode(b'{"alg":"RS256","kid":"unseen"}').decode().rstrip("=")
+    began = time.monotonic()
+    decision = gateway.decide(get(".".join(unseen)))
+
+    assert isinstance(gateway.decide(known), authz_server.Allow)
+    assert (decision.reason, decision.decision) == (authz_server.Reason.KEYS_UNAVAILABLE, "unavailable")
+    assert time.monotonic() - began < MAX_WAIT_SECONDS
+
+
+def test_a_gateway_closed_before_its_first_keys_came_denies_at_once(config, pool, cognito):
+    """Nobody waits for a fetch that was cut off."""
+    cognito.faults[pool.id] = Fault(delay=1.2)
+    with authz_server.load(*config) as gateway:
+        pass
+    began = time.monotonic()
+
+    assert gateway.decide(get(pool.id_token())).reason == authz_server.Reason.KEYS_UNAVAILABLE
+    assert time.monotonic() - began < MAX_WAIT_SECONDS
+
+
+def test_a_gateway_may_be_closed_twice(config):
+    """Also by a program that closes it inside its own `with`."""
+    with authz_server.load(*config) as gateway:
+        gateway.close()
+    gateway.close()
 
 
 def test_a_bad_configuration_is_an_error_with_its_place(tmp_path):

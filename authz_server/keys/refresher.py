@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Final, Protocol
 
 from authz_server.core.user_pools import UserPool
@@ -43,6 +44,8 @@ class Observer(Protocol):
 class KeyRefresher:
     """Run one task per user pool on an event loop in a thread of its own; checks never wait here.
 
+    After `close` nothing is fetched any more: what is asked of it does nothing, except that whoever waits for keys is woken.
+
     Args:
         fetch: brings the bytes of a document.
         clock: monotonic seconds.
@@ -60,32 +63,46 @@ class KeyRefresher:
         self._turns = {standing: Turns(places) for standing, places in PLACES.items()}
         self._tasks: dict[PoolKeys, asyncio.Task[None]] = {}
         self._wanted: dict[PoolKeys, asyncio.Event] = {}
+        self._is_closed = False
+        self._lock = threading.Lock()  # what is handed to the loop before it closes is done, and what comes later is not handed to it
         self._looking = self._loop.create_task(self._look_at_the_clock())
         self._thread = threading.Thread(target=self._loop.run_forever, name="keys", daemon=True)
         self._thread.start()
 
     def watch(self, keys: PoolKeys) -> None:
         """Fetch these keys now and whenever they are due."""
-        self._loop.call_soon_threadsafe(self._begin, keys)
+        self._hand_on(partial(self._begin, keys))
 
     def unwatch(self, keys: PoolKeys) -> None:
         """Leave these keys alone."""
-        self._loop.call_soon_threadsafe(self._end, keys)
+        self._hand_on(partial(self._end, keys))
 
     def ask(self, keys: PoolKeys) -> None:
         """Fetch these keys now, unless a fetch has ended meanwhile and nobody waits any more."""
-        self._loop.call_soon_threadsafe(self._wake, keys)
+        if not self._hand_on(partial(self._wake, keys)):
+            keys.release()
 
     def configure(self, keys: PoolKeys, pool: UserPool) -> None:
         """Keep these keys as their pool says from now on, and fetch them as it says; nobody else changes their state."""
-        self._loop.call_soon_threadsafe(self._configure, keys, pool)
+        self._hand_on(partial(self._configure, keys, pool))
 
     def close(self) -> None:
-        """Stop fetching and end the thread."""
+        """Stop fetching and end the thread; a second time does nothing."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
         asyncio.run_coroutine_threadsafe(self._cancel(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _hand_on(self, step: Callable[[], None]) -> bool:
+        """Have the loop do something, unless it is closed; tell whether it will."""
+        with self._lock:
+            if not self._is_closed:
+                self._loop.call_soon_threadsafe(step)
+            return not self._is_closed
 
     def _begin(self, keys: PoolKeys) -> None:
         self._wanted[keys] = asyncio.Event()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -499,6 +500,45 @@ def test_closing_ends_every_fetch(make: Make, place: Place, clock: ManualClock, 
     assert endpoint.ended.acquire(blocking=False)
     assert not refresher._thread.is_alive()
     assert observer.told.empty()
+
+
+def test_a_closed_refresher_only_wakes_those_who_wait(make: Make, place: Place, clock: ManualClock, endpoint: Endpoint) -> None:
+    """Whatever is asked of it then does nothing, closing it again included, and no check waits in vain."""
+    refresher = make()
+    refresher.close()
+    keys = watched(refresher, place, clock)
+    refresher.configure(keys, place)
+    first, second = pending(keys), pending(keys)
+    refresher.unwatch(keys)
+    refresher.close()
+
+    assert first.done()
+    assert second.done()
+    assert endpoint.begun.empty()
+
+
+def test_who_asks_while_it_closes_is_woken(make: Make, place: Place, clock: ManualClock, endpoint: Endpoint) -> None:
+    """From the moment at which closing begins nothing is left to a loop that may end before it comes to it."""
+    refresher = make()
+    endpoint.hold = True
+    keys = watched(refresher, place, clock)
+    endpoint.held.get(timeout=PATIENCE)
+    busy, free = threading.Event(), threading.Event()
+    refresher._loop.call_soon_threadsafe(lambda: (busy.set(), free.wait(PATIENCE)))
+    assert busy.wait(PATIENCE)
+    closing = threading.Thread(target=refresher.close)
+    until = time.monotonic() + PATIENCE / 2
+    closing.start()
+    try:
+        while not refresher._is_closed:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        assert pending(keys).done()
+        refresher.close()
+    finally:
+        free.set()
+        closing.join(PATIENCE)
+    assert not refresher._thread.is_alive()
 
 
 @pytest.fixture
