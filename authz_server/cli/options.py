@@ -1,6 +1,7 @@
 """Options that several commands share, and how values are read."""
 
 import grp
+import math
 import os
 import pwd
 import re
@@ -18,6 +19,18 @@ _DNS_NAME: Final = re.compile(
 _SPIFFE_ID: Final = re.compile(r"spiffe://[a-z0-9._-]+(?:/[A-Za-z0-9._-]+)+")
 _MODE: Final = re.compile("0?[0-7]{3}")
 _LAST_ID: Final = 2**32 - 2  # the next means "unchanged"
+
+
+class Seconds(click.FloatRange):
+    """A duration. What is no number is no bound either, since nothing is greater than that."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a number of seconds."""
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
+
 
 config = click.option(
     "--config",

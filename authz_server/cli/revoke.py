@@ -61,6 +61,8 @@ def revoke(
     chosen = [(kind, value) for kind, value in named.items() if value is not None]
     if revocations is None or len(chosen) != 1:
         raise click.UsageError("give --revocations, and one of --jti, --origin-jti, --sub, --client-id and --pool")
+    if not revocations.strip():
+        raise click.UsageError("--revocations is empty: name a file or the URL of Redis")
     now = time.time()
     (kind, value) = chosen[0]
     revocation = _revocation(kind, value, issued_before, until, now)  # type: ignore[arg-type]
@@ -85,6 +87,10 @@ def _revocation(kind: Kind, value: str, issued_before: float | None, until: floa
     if until is None:
         last = this_second_over if timeless else before  # moment at which such a token is issued
         until = max(last, this_second_over) + DAY
+    if until <= now:
+        raise click.UsageError(
+            "--until is over already, so that nothing would be refused: give a moment to come, such as 2036-01-31T12:00:00Z"
+        )
     return Revocation(kind, value, before, until)
 
 
@@ -93,6 +99,8 @@ def _put(where: str, password_file: Path | None, revocation: Revocation, now: fl
 
     place = Place(where=where, password_file=password_file)
     if not place.is_shared:
+        if password_file is not None:
+            raise click.UsageError("--revocations-password-file is for a list in Redis")
         if undo:
             file.remove(Path(where), revocation, now)
         else:

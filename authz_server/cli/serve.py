@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
 END_SECONDS: Final = 5.0  # beyond drain and grace, for the rest of a worker's end
 
-TLS_VARIABLES: Final = ("AUTHZ_TLS_CERT", "AUTHZ_TLS_KEY", "AUTHZ_TLS_CLIENT_CA", "AUTHZ_TLS_ALLOW_SAN")
+PROTECTING: Final = (  # variables without which somebody gets in who should not
+    "AUTHZ_TLS_CERT",
+    "AUTHZ_TLS_KEY",
+    "AUTHZ_TLS_CLIENT_CA",
+    "AUTHZ_TLS_ALLOW_SAN",
+    "AUTHZ_REVOCATIONS",
+    "AUTHZ_REVOCATIONS_MAX_AGE",
+    "AUTHZ_REVOCATIONS_PASSWORD_FILE",
+)
 
 LogFormat = Literal["auto", "json", "text", "off"]
 
@@ -169,7 +177,7 @@ LogFormat = Literal["auto", "json", "text", "off"]
 @options.revocations_password_file
 @click.option(
     "--revocations-max-age",
-    type=click.FloatRange(1),
+    type=options.Seconds(1),
     envvar="AUTHZ_REVOCATIONS_MAX_AGE",
     show_envvar=True,
     metavar="SECONDS",
@@ -177,7 +185,7 @@ LogFormat = Literal["auto", "json", "text", "off"]
 )
 @click.option(
     "--drain-seconds",
-    type=click.FloatRange(0, 300),
+    type=options.Seconds(0, 300),
     default=5.0,
     show_default=True,
     envvar="AUTHZ_DRAIN_SECONDS",
@@ -186,7 +194,7 @@ LogFormat = Literal["auto", "json", "text", "off"]
 )
 @click.option(
     "--grace-seconds",
-    type=click.FloatRange(0, 300),
+    type=options.Seconds(0, 300),
     default=5.0,
     show_default=True,
     envvar="AUTHZ_GRACE_SECONDS",
@@ -219,7 +227,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     grace_seconds: float,
 ) -> None:
     """Answer checks until SIGTERM; SIGHUP and a change of the file load the configuration again."""
+    _require_no_empty()
     tls = _tls(tls_cert, tls_key, tls_client_ca, tls_allow_san)
+    place = _place(revocations, revocations_password_file, revocations_max_age)
     logs.configure(sys.stderr, json_lines=not sys.stderr.isatty(), worker=worker)
     if worker is None and workers > 1:
         _supervise(workers, listen, admin, drain_seconds + grace_seconds + END_SECONDS)
@@ -242,16 +252,20 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         drain_seconds=drain_seconds,
         grace_seconds=grace_seconds,
         state_dir=state_dir,
-        revocations=_place(revocations, revocations_password_file, revocations_max_age),
+        revocations=place,
     )
     _serve(settings, _line(decision_log))
 
 
-def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None, names: tuple[str, ...]) -> tuple[Path, Path] | None:
-    """Take flags that only make sense together; a variable that somebody forgot to fill must not open the port."""
-    for variable in TLS_VARIABLES:
+def _require_no_empty() -> None:
+    """A variable that somebody forgot to fill must not open the port, nor let pass what is revoked."""
+    for variable in PROTECTING:
         if not os.environ.get(variable, variable).strip():
             raise click.UsageError(f"{variable} is empty: give it a value, or unset it")
+
+
+def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None, names: tuple[str, ...]) -> tuple[Path, Path] | None:
+    """Take flags that only make sense together."""
     if names and client_ca is None:
         raise click.UsageError("--tls-allow-san needs --tls-client-ca: without it no client shows a certificate")
     if certificate is not None and key is not None:

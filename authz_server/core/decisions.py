@@ -84,7 +84,7 @@ class Reason(Enum):
     NO_ROUTE = _missing("No resource template of the api matches the whole path.")
     NO_METHOD = _missing("The resource exists but declares neither this method nor ANY, or API Gateway has no such method.")
     CONTEXT_REFUSED = _misconfigured(
-        "Envoy's context_extensions name an authorizer or scopes without an api, or scopes without an authorizer."
+        "Envoy's context_extensions name an authorizer or scopes without an api, scopes without an authorizer, or blank scopes."
     )
     API_UNKNOWN = _misconfigured("Envoy's context_extensions name an api that the configuration does not have.")
     AUTHORIZER_UNKNOWN = _misconfigured("Envoy's context_extensions name an authorizer that this api cannot use.")

@@ -109,7 +109,7 @@ class Api:
     authorizers: Mapping[str, CognitoUserPools]
     claims: Claims
     identity_headers: tuple[str, ...]
-    named_routes: dict[tuple[str, str], Route] = field(default_factory=dict, compare=False, repr=False)
+    named_routes: dict[tuple[str, str | None], Route] = field(default_factory=dict, compare=False, repr=False)
 
     def below(self, segments: list[str]) -> list[str]:
         """Strip the base path.
@@ -143,16 +143,19 @@ class Api:
         """Make the route that Envoy's context_extensions describe.
 
         Raises:
-            Denied: AUTHORIZER_UNKNOWN.
+            Denied: AUTHORIZER_UNKNOWN, or CONTEXT_REFUSED for scopes without any, which somebody forgot to fill in.
         """
-        name, scopes = context["authorizer"], context.get("authorization_scopes", "")
+        name, scopes = context["authorizer"], context.get("authorization_scopes")
         route = self.named_routes.get((name, scopes))
         if route is not None:
             return route
         authorizer = self.authorizers.get(name)
         if authorizer is None:
             raise Denied(Reason.AUTHORIZER_UNKNOWN)
-        route = protected(NAMED_BY_ENVOY, self.name, authorizer, frozenset(scopes.split(" ")) - {""})
+        named = frozenset((scopes or "").split(" ")) - {""}
+        if scopes is not None and not named:
+            raise Denied(Reason.CONTEXT_REFUSED)
+        route = protected(NAMED_BY_ENVOY, self.name, authorizer, named)
         if len(self.named_routes) < MAX_NAMED_ROUTES:
             self.named_routes[name, scopes] = route
         return route

@@ -41,9 +41,8 @@ def parse(data: bytes) -> Request:
 
 def _joined(lines: Any) -> Mapping[str, str]:
     """Join the lines of one name by a comma, as Envoy does where it sends a map (`encode_raw_headers` sends lines)."""
-    headers: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     for line in lines:
-        name = line.key.lower()
         value = line.raw_value.decode("latin-1") if line.raw_value else line.value
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return headers
+        values.setdefault(line.key.lower(), []).append(value)
+    return {name: ",".join(several) for name, several in values.items()}

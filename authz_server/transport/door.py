@@ -23,7 +23,7 @@ def tried(expected: str | bytes | None) -> float:
 
     Source: Envoy sends its whole timeout as `grpc-timeout` and the shorter one of each try in that header.
     """
-    if expected is not None and expected.isdigit() and len(expected) <= _DIGITS:
+    if expected is not None and expected.isascii() and expected.isdigit() and len(expected) <= _DIGITS:
         return int(expected) / 1000
     return math.inf
 

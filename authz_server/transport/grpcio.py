@@ -17,7 +17,7 @@ from authz_server.transport.grpcio_arrival import Arrivals, Lasting, OpenCalls
 from authz_server.transport.grpcio_guard import Admission, server_credentials
 from authz_server.transport.grpcio_queue import Queue, Queued, move
 from authz_server.transport.guard import OPEN, Guard
-from authz_server.transport.sockets import guarded, most_connections
+from authz_server.transport.sockets import bound, guarded, most_connections
 
 THREADS: Final = 8
 TURN_SECONDS: Final = 0.001  # for which a thread may keep the interpreter from the one that takes in calls, else they wait there unseen
@@ -77,13 +77,13 @@ class GrpcioDoor:
 
     def listen(self, address: str) -> None:
         """Bind an address, see `Door.listen`."""
-        with guarded(address, self._guard.socket):
-            try:
-                bound = self._bind(address)
-            except RuntimeError:
-                bound = 0
-            if not bound:
-                raise ListenError(f"cannot listen on {address}: it is taken, or no address of this machine")
+        try:
+            with guarded(address, self._guard.socket):
+                self._bind(address)
+        except RuntimeError as error:
+            for each in bound(address, 1, self._guard.socket):  # grpcio does not say why; this raises what is in the way
+                each.close()
+            raise ListenError(f"cannot listen on {address}: it was taken, or is no address of this machine") from error
 
     def start(self) -> None:
         """Begin to answer."""
@@ -113,10 +113,13 @@ class GrpcioDoor:
             for held in self._swept:
                 held.sweep()
 
-    def _bind(self, address: str) -> int:
+    def _bind(self, address: str) -> None:
         if self._guard.credentials is None:
-            return self._server.add_insecure_port(address)
-        return self._server.add_secure_port(address, server_credentials(self._guard.credentials))
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, server_credentials(self._guard.credentials))
+        if not port:
+            raise RuntimeError(address)  # as grpcio does, mostly
 
     def _answer(self, waited: float, data: bytes, context: grpc.ServicerContext) -> bytes:
         expected = dict(context.invocation_metadata()).get(EXPECTED_TIMEOUT)

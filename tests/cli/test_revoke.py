@@ -89,6 +89,9 @@ def test_a_revocation_is_taken_back(path):
         (("--revocations", "f", "--sub", "x", "--jti", "y"), "and one of --jti"),
         (("--revocations", "f", "--jti", "x", "--issued-before", "5"), "says nothing about a jti"),
         (("--revocations", "f", "--sub", "x y"), "printable ASCII"),
+        (("--revocations", " ", "--sub", "x"), "--revocations is empty"),
+        (("--revocations", "f", "--sub", "x", "--revocations-password-file", "p"), "is for a list in Redis"),
+        (("--revocations", "f", "--sub", "x", "--until", "3600"), "--until is over already"),
         (("--revocations", "f", "--sub", "x", "--until", "tomorrow"), "Unix seconds"),
         (("--revocations", "f", "--sub", "x", "--until", "2026-01-31T12:00:00"), "2026-01-31T12:00:00Z"),
     ],
@@ -117,3 +120,11 @@ def test_without_the_extra_a_list_in_redis_is_told_how_to_get_it(monkeypatch):
 
     assert done.exit_code == 1
     assert "pip install 'authz-server[redis]'" in done.output
+
+
+@pytest.mark.parametrize("url", ["redis://h/0?ssl_ca_certs=/x", "redis://h?unknown=1", "redis://h/shop", "redis://h:port/0"])
+def test_a_url_that_redis_would_not_take_is_told(url):
+    """Before anything is sent: an option that this scheme does not have, or a database that is no number."""
+    done = revoke("--revocations", url, "--sub", "x")
+
+    assert (done.exit_code, "the URL of Redis can not be read" in done.output) == (1, True)

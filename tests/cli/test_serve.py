@@ -4,7 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+from authz_server.cli import main
+from authz_server.cli.serve import PROTECTING
 from authz_server.demo.process import free_port
 
 CONFIGURATION = "version: 1\napis: {shop: {routes: {/: {GET: {authorization_type: NONE}}}}}\n"
@@ -22,3 +25,28 @@ def test_without_the_extra_the_asyncio_transport_is_told_how_to_get_it(tmp_path,
     assert done.returncode == 1
     assert f"--transport asyncio needs {library}: pip install 'authz-server[fast]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("variable", PROTECTING)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_protecting_variable_that_is_empty_ends_the_start(variable, workers, monkeypatch):
+    """Somebody forgot to fill it: without it the port would be open, or what is revoked would pass."""
+    monkeypatch.setenv(variable, "")
+    done = CliRunner().invoke(main, ["serve", "--config", "absent.yaml", "--workers", workers])
+
+    assert (done.exit_code, f"{variable} is empty" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize("flag", ["--drain-seconds", "--grace-seconds", "--revocations-max-age"])
+def test_nan_is_no_duration(flag):
+    """Nothing is longer than that, so that it would bound nothing."""
+    done = CliRunner().invoke(main, ["serve", "--config", "absent.yaml", "--revocations", "redis://h", flag, "nan"])
+
+    assert (done.exit_code, "no number of seconds" in done.output) == (2, True)
+
+
+def test_flags_that_do_not_fit_are_told_before_workers_start():
+    """With the status of a wrong command, as with one process."""
+    done = CliRunner().invoke(main, ["serve", "--config", "absent.yaml", "--workers", "2", "--revocations-max-age", "5"])
+
+    assert (done.exit_code, "need --revocations" in done.output) == (2, True)

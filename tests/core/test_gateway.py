@@ -219,7 +219,10 @@ READERS: Final = {**USERS, "authorization_scopes": "x pets/read"}
         pytest.param(USERS, "/", None, Reason.TOKEN_MISSING, id="authorizer: no token"),
         pytest.param(USERS, "/prod/x", None, Reason.TOKEN_MISSING, id="authorizer: no token on what would be a public route"),
         pytest.param(USERS, "/", "access", Reason.WRONG_TOKEN_USE, id="authorizer without scopes: ID tokens only"),
-        pytest.param({**USERS, "authorization_scopes": ""}, "/", "id", NAMED_BY_ENVOY, id="scopes: empty is none"),
+        pytest.param(
+            {**USERS, "authorization_scopes": ""}, "/", "id", Reason.CONTEXT_REFUSED, id="scopes: empty, as where a value is missing"
+        ),
+        pytest.param({**USERS, "authorization_scopes": "  "}, "/", "id", Reason.CONTEXT_REFUSED, id="scopes: blank"),
         pytest.param(READERS, "/", "access", NAMED_BY_ENVOY, id="scopes: any one"),
         pytest.param(READERS, "/", "id", Reason.WRONG_TOKEN_USE, id="scopes: access tokens only"),
         pytest.param(READERS, "/", None, Reason.TOKEN_MISSING, id="scopes: no token"),

@@ -235,6 +235,18 @@ def test_a_taken_port_ends_the_start_with_its_name(server, transport):
     assert f"127.0.0.1:{server.port}" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("address", "why"), [("unix:///absent/folder/s.sock", "No such file or directory"), (f"unix:///tmp/{'x' * 120}", "path too long")]
+)
+def test_why_an_address_can_not_be_listened_on_is_told(server, transport, address, why):
+    """In the system's words, whatever the transport itself has to say."""
+    ended = run("serve", "--config", str(server.config), "--listen", address, "--transport", transport)
+
+    assert ended.returncode == 1
+    assert address in ended.stderr
+    assert why in ended.stderr
+
+
 def test_a_usage_error_is_status_2():
     """An unknown flag, a missing one or a bad address is a usage error."""
     assert run("serve").returncode == 2

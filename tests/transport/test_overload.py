@@ -198,7 +198,8 @@ def test_patience_ends_before_the_callers(left, seconds):
 
 
 @pytest.mark.parametrize(
-    ("said", "seconds"), [(None, math.inf), ("250", 0.25), (b"250", 0.25), ("-1", math.inf), ("9" * 9, math.inf), ("", math.inf)]
+    ("said", "seconds"),
+    [(None, math.inf), ("250", 0.25), (b"250", 0.25), ("-1", math.inf), ("9" * 9, math.inf), ("", math.inf), ("5²", math.inf)],
 )
 def test_how_long_a_try_takes_is_envoys_to_say(said, seconds):
     """What is no number of milliseconds is not read."""
