@@ -15,7 +15,7 @@ ADDED := env PYTHONPATH=. .venv-server/bin/python
 FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 # A machine that stands still for a second fails a test of real processes; the report says which tests needed another try.
-RETRIED := -rR --reruns 2 --reruns-delay 1
+RETRIED := -raR --reruns 2 --reruns-delay 1
 
 .PHONY: help demo test test-alerts test-load test-redis conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server
 

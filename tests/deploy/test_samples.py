@@ -4,7 +4,10 @@ import re
 
 import pytest
 
+from authz_server.demo import envoy
+from authz_server.demo.process import free_port
 from tests.deploy.samples import DEPLOY, documents, manifest, members
+from tests.e2e.stack import Edge, plain
 
 YAML = sorted(DEPLOY.rglob("*.yaml"))
 OPENERS = (
@@ -91,6 +94,33 @@ def test_istio_checks_everything():
 
     assert policy["spec"]["action"] == "CUSTOM"
     assert policy["spec"]["rules"] == [{}]
+
+
+def test_istio_refuses_underscores_where_it_checks():
+    """The server strips x-auth-sub, and no x_auth_sub of the same client gets to the upstream: both samples select the same pods."""
+    policy, patch = manifest("istio", "AuthorizationPolicy"), manifest("istio", "EnvoyFilter")
+
+    assert patch["metadata"]["namespace"] == policy["metadata"]["namespace"]
+    assert patch["spec"]["workloadSelector"]["labels"] == policy["spec"]["selector"]["matchLabels"]
+    assert (DEPLOY / "istio/envoy-filter.yaml").read_text().count("# CHANGE") == 2
+    assert "envoy-filter.yaml" in (DEPLOY / "README.md").read_text()
+
+
+@pytest.mark.e2e
+def test_istios_patch_makes_envoy_refuse_underscores(tmp_path):
+    """Merged into the connection manager of an Envoy without hardening, as Istio merges it."""
+    (patch,) = manifest("istio", "EnvoyFilter")["spec"]["configPatches"]
+    configuration, port = plain(envoy.template()), free_port()
+    (each,) = configuration["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
+    manager = each["typed_config"]
+    manager["route_config"]["virtual_hosts"][0]["routes"] = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
+    manager["http_filters"] = [entry for entry in manager["http_filters"] if not entry["name"].endswith("ext_authz")]
+    manager |= patch["patch"]["value"]["typed_config"]
+    with envoy.start(envoy.moved(configuration, listener=port), port=port, folder=tmp_path):
+        edge = Edge(port=port, variant="")
+
+        assert edge.send("GET", "/", [("x_auth_sub", "root")]).status == 400
+        assert edge.send("GET", "/", [("x-auth-subject", "ada")]).status == 200
 
 
 def test_istio_says_which_pods_are_checked():
