@@ -86,8 +86,9 @@ class Chaos:
             after=after,
         )
         self.record(figure)
-        if oracle.wrong:
+        if oracle.untrue:
             raise WrongAnswerError(oracle.wrong)
+        assert not oracle.wrong, oracle.wrong
         assert held > LEAST_HELD * self.rate
         assert after - before < fault.growth
         assert oracle.answered.keys() == load.kinds

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from authz_server.envoy.stubs import CheckRequest
 
 NO_ANSWER = 0  # a connection that broke, a gRPC error, or no answer in time
+UNAVAILABLE = {NO_ANSWER, 503}
 QUIET_SECONDS = 0.6  # after which things have settled, if each kind of question was answered as it must be
 MAX_TOLD = 20
 REQUEST_ID = "5f0c8b8e-2f1a-4d0e-9b6c-7a8d9e0f1a2b"  # comes back in denials: those of one kind are alike
@@ -90,6 +91,7 @@ class Oracle:
         self.answered: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()  # permitted, and yet not the answer of better times
         self.wrong: list[str] = []
+        self.untrue = 0  # of the wrong ones: answers that no busy machine explains
         self._rules = [Rule()]
         self._target = Rule()
         self._since = self._deviated = time.monotonic()
@@ -132,7 +134,9 @@ class Oracle:
             rules = self._rules[asked:]
             self.answered[question.kind] += 1
             if not any(rule.permits(question, answer.status) for rule in rules):
-                self._blame(f"{question.kind}: {answer.status} {answer.detail}, permitted: {rules}")
+                self._blame(
+                    f"{question.kind}: {answer.status} {answer.detail}, permitted: {rules}", untrue=answer.status not in UNAVAILABLE
+                )
             elif answer.status == 200 and answer.claims != question.claims:
                 self._blame(f"{question.kind}: allowed with {dict(answer.claims)} in place of {dict(question.claims)}")
             elif answer.flaw:
@@ -145,6 +149,7 @@ class Oracle:
                 self._deviated = time.monotonic()
                 self._seen.clear()
 
-    def _blame(self, told: str) -> None:
+    def _blame(self, told: str, *, untrue: bool = True) -> None:
+        self.untrue += untrue
         if len(self.wrong) < MAX_TOLD:
             self.wrong.append(told)

@@ -12,7 +12,7 @@ import pytest
 from authz_server import testing
 from authz_server.testing import UserPool
 from tests.chaos.crowd import Crowd
-from tests.chaos.fault import LEAST_HELD
+from tests.chaos.fault import LEAST_HELD, WrongAnswerError
 from tests.chaos.load import id_tokens, questions
 from tests.chaos.memory import resident_mib
 from tests.chaos.oracle import Oracle, Permitted, Question
@@ -152,6 +152,8 @@ def test_a_soak(stage: Stage, request, record_property):
     )
     record_property("soak", f"{told}{slope(samples):+.2f} MiB/min")
 
+    if oracle.untrue:
+        raise WrongAnswerError(oracle.wrong)
     assert oracle.wrong == []
     assert held > LEAST_HELD * rate
     assert last - first < GROWTH_MIB
