@@ -66,6 +66,10 @@ def revoke(
     now = time.time()
     (kind, value) = chosen[0]
     revocation = _revocation(kind, value, issued_before, until, now)  # type: ignore[arg-type]
+    if revocation.until <= now and not undo:
+        raise click.UsageError(
+            "--until is over already, so that nothing would be refused: give a moment to come, such as 2036-01-31T12:00:00Z"
+        )
     try:
         line = write(revocation)
     except ValueError as error:
@@ -87,10 +91,6 @@ def _revocation(kind: Kind, value: str, issued_before: float | None, until: floa
     if until is None:
         last = this_second_over if timeless else before  # moment at which such a token is issued
         until = max(last, this_second_over) + DAY
-    if until <= now:
-        raise click.UsageError(
-            "--until is over already, so that nothing would be refused: give a moment to come, such as 2036-01-31T12:00:00Z"
-        )
     return Revocation(kind, value, before, until)
 
 

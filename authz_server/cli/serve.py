@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 END_SECONDS: Final = 5.0  # beyond drain and grace, for the rest of a worker's end
 
-PROTECTING: Final = (  # variables without which somebody gets in who should not
+NEVER_EMPTY: Final = (  # since somebody would get in who should not
     "AUTHZ_TLS_CERT",
     "AUTHZ_TLS_KEY",
     "AUTHZ_TLS_CLIENT_CA",
@@ -259,7 +259,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
 
 def _require_no_empty() -> None:
     """A variable that somebody forgot to fill must not open the port, nor let pass what is revoked."""
-    for variable in PROTECTING:
+    for variable in NEVER_EMPTY:
         if not os.environ.get(variable, variable).strip():
             raise click.UsageError(f"{variable} is empty: give it a value, or unset it")
 

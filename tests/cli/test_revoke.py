@@ -74,9 +74,9 @@ def test_what_is_past_is_refused_for_a_day_from_now(path):
 
 
 def test_a_revocation_is_taken_back(path):
-    """Whatever its times are."""
+    """Whatever its times are, and also those that are over."""
     revoke("--revocations", path, "--sub", "x", "--issued-before", "never")
-    done = revoke("--revocations", path, "--sub", "x", "--undo")
+    done = revoke("--revocations", path, "--sub", "x", "--until", "5", "--undo")
 
     assert (done.output, file.read(path)) == ("taken back: sub=x\n", [])
 

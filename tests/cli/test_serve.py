@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from authz_server.cli import main
-from authz_server.cli.serve import PROTECTING
+from authz_server.cli.serve import NEVER_EMPTY
 from authz_server.demo.process import free_port
 
 CONFIGURATION = "version: 1\napis: {shop: {routes: {/: {GET: {authorization_type: NONE}}}}}\n"
@@ -27,7 +27,7 @@ def test_without_the_extra_the_asyncio_transport_is_told_how_to_get_it(tmp_path,
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("variable", PROTECTING)
+@pytest.mark.parametrize("variable", NEVER_EMPTY)
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_protecting_variable_that_is_empty_ends_the_start(variable, workers, monkeypatch):
     """Somebody forgot to fill it: without it the port would be open, or what is revoked would pass."""
