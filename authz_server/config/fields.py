@@ -29,6 +29,8 @@ TAKEN_HEADERS: Final = frozenset(
     }
 )
 _TAKEN_PREFIXES: Final = ("x-envoy-", "x-forwarded-")
+# What oauth2-proxy calls the identity that it hands on; of all that begins like this they alone say nothing about the way of a request.
+_IDENTITY_HEADERS: Final = frozenset({f"x-forwarded-{name}" for name in ("user", "email", "groups", "preferred-username")})
 
 
 def identity_header(identity_source: str) -> str:
@@ -98,7 +100,7 @@ def _claim_header(value: str) -> str:
     name = value.lower()
     if not re.fullmatch(_HEADER, value):
         raise ValueError(f"{show(value)} is no header name, expected letters, digits and - as in x-auth-sub")
-    if name in TAKEN_HEADERS or name.startswith(_TAKEN_PREFIXES):
+    if name in TAKEN_HEADERS or (name.startswith(_TAKEN_PREFIXES) and name not in _IDENTITY_HEADERS):
         raise ValueError(
             f"header {value!r} can not carry a claim, HTTP or Envoy gives it another meaning; expected a name such as x-auth-sub"
         )

@@ -31,8 +31,42 @@ def text(name: str, value: Any) -> str:
     if name in _DATES and type(value) in {int, float}:
         return _java_date(value)
     if isinstance(value, list):
-        return ",".join(element if isinstance(element, str) else _json(element) for element in value)
+        return ",".join(map(_element, value))
     return "" if value is None or value == {} else _json(value)
+
+
+def texts(claims: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, str]:
+    """Write some claims as text, without those that are null, empty or absent.
+
+    Args:
+        claims: of a verified token.
+        names: of the claims.
+
+    Returns:
+        Text by name.
+    """
+    return {name: written for name in names if (written := text(name, claims.get(name)))}
+
+
+def metadata(claims: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, str | tuple[str, ...]]:
+    """Write some claims for Envoy's dynamic metadata, without those that are null, empty or absent.
+
+    Args:
+        claims: of a verified token.
+        names: of the claims.
+
+    Returns:
+        Text by name; the texts of its elements for an array, so that a comma inside an element makes no second one.
+
+    Source: Envoy's `envoy.type.matcher.v3.ListMatcher` matches elements of a list, and never parts of a text.
+    """
+    values = ((name, claims.get(name)) for name in names)
+    written = ((name, tuple(map(_element, value)) if isinstance(value, list) else text(name, value)) for name, value in values)
+    return {name: value for name, value in written if value}
+
+
+def _element(value: Any) -> str:
+    return value if isinstance(value, str) else _json(value)
 
 
 def _json(value: Any) -> str:

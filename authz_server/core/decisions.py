@@ -212,7 +212,7 @@ class Allow:
         route: label of the route.
         headers: name and value of each header set for the upstream, ASCII.
         remove: names of the headers stripped from the client's request.
-        metadata: claims for Envoy's dynamic metadata.
+        metadata: claims for Envoy's dynamic metadata; an array is a tuple of texts.
         logged: claims that the api lets into the decision log.
         dropped: how many claim headers did not fit.
         proof: what it rests on; None on a public route.
@@ -223,7 +223,7 @@ class Allow:
     route: str
     headers: tuple[tuple[str, str], ...] = ()
     remove: tuple[str, ...] = ()
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     logged: Mapping[str, str] = field(default_factory=dict)
     dropped: int = 0
     proof: Proof | None = field(default=None, compare=False)

@@ -1,6 +1,6 @@
 """One generation: the whole way from a request to a decision."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -181,17 +181,12 @@ class Api:
             route=route.label,
             headers=tuple(headers),
             remove=tuple(name for name in stripped if name not in written),
-            metadata=_texts(claims, () if self.claims.metadata is None else self.claims.metadata or claims),
-            logged=_texts(claims, self.claims.logged),
+            metadata=claim.metadata(claims, () if self.claims.metadata is None else self.claims.metadata or claims),
+            logged=claim.texts(claims, self.claims.logged),
             dropped=dropped,
             proof=proof,
             until=min(claims["exp"], now + route.authorizer.result_ttl),
         )
-
-
-def _texts(claims: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, str]:
-    texts = ((name, claim.text(name, claims.get(name))) for name in names)
-    return {name: text for name, text in texts if text}
 
 
 Match = tuple[Api, Route]  # where a request belongs

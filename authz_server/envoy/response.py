@@ -83,7 +83,10 @@ def _set(field: Any, headers: Iterable[tuple[str, str]]) -> None:
         option.header.value = value
 
 
-def _claims(metadata: Any, claims: Mapping[str, str]) -> None:
+def _claims(metadata: Any, claims: Mapping[str, str | tuple[str, ...]]) -> None:
     fields = metadata.fields["authorizer"].struct_value.fields["claims"].struct_value.fields
-    for name, text in claims.items():
-        fields[name].string_value = text
+    for name, value in claims.items():
+        if isinstance(value, str):
+            fields[name].string_value = value
+        else:
+            fields[name].list_value.extend(value)

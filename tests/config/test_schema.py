@@ -46,7 +46,8 @@ SCOPE = "is no scope, expected 1 to 256 characters without space, quote and back
 BAD_HOSTS = ("https://a", "a:443", "a.", "a..b", "*a.b", "a.*", "ä.de", "[::1", "a b", "::1", "")
 BAD_BASE_PATHS = ("prod", "/prod/", "//", "/{stage}", "/a//b", "/..", "/a b", "/%61")
 TAKEN_HEADERS = (
-    *("Host", "authorization", "Cookie", "expect", "X-Request-Id", "x-envoy-original-path", "X-Forwarded-For"),
+    *("Host", "authorization", "Cookie", "expect", "X-Request-Id", "x-envoy-original-path"),
+    *("X-Forwarded-For", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-client-cert", "x-forwarded-users", "x-forwarded-user-agent"),
     *("connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization"),
     *("content-length", "te", "trailer", "transfer-encoding", "Upgrade"),
 )
@@ -299,6 +300,14 @@ def test_the_defaults(configure):
 def test_base_paths(configure, text, segments):
     """A base path is cut into its segments."""
     assert configure(f"version: 1\napis: {{a: {{base_path: {text}}}}}").configuration.apis["a"].base_segments == segments
+
+
+@pytest.mark.parametrize("name", ["x-forwarded-user", "X-Forwarded-Email", "x-forwarded-groups", "x-forwarded-preferred-username"])
+def test_a_claim_may_stand_where_oauth2_proxy_puts_it(configure, name):
+    """Of the headers that begin with x-forwarded-, those that name a user may carry claims."""
+    api = configure(f"version: 1\napis: {{a: {{claim_headers: {{{name}: sub}}}}}}").configuration.apis["a"]
+
+    assert api.claim_headers == {name: "sub"}
 
 
 @pytest.mark.parametrize("host", ["localhost", "API.Example.com", "'*.example.com'", "10.0.0.1", "a_b-c", "'[::1]'"])

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from authz_server.core.claims import MAX_HEADERS_SIZE, header_value, headers, text
+from authz_server.core.claims import MAX_HEADERS_SIZE, header_value, headers, metadata, text, texts
 
 IDENTITY = {"dateCreated": "1757430433000", "userId": "1", "issuer": None, "primary": "true"}
 PRINTABLE = frozenset(string.printable) - frozenset("\t\n\r\x0b\x0c")
@@ -123,6 +123,34 @@ def test_no_value_is_lost(name: str, value: Any) -> None:
     assert (written == "") == (value in (None, "", [], [""], {}))
     if written and not isinstance(value, str | list):
         assert json.loads(written) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        pytest.param(["admins", "staging"], ("admins", "staging"), id="groups"),
+        pytest.param(["a,root"], ("a,root",), id="a comma in a group makes no second group"),
+        pytest.param(["a", "", "a"], ("a", "", "a"), id="every element is there, in its order"),
+        pytest.param([1, True, None, 1.5, {"b": [2]}, ["c"]], ("1", "true", "null", "1.5", '{"b":[2]}', '["c"]'), id="elements are text"),
+        pytest.param({"a": ["b"]}, '{"a":["b"]}', id="an object is one text, with the arrays in it"),
+        pytest.param("admins,root", "admins,root", id="text is text"),
+        pytest.param(True, "true", id="a boolean is text"),
+        pytest.param([], None, id="an empty array"),
+        pytest.param(None, None, id="null"),
+        pytest.param("", None, id="empty text"),
+    ],
+)
+def test_an_array_stays_one_in_metadata(value: Any, written: str | tuple[str, ...] | None) -> None:
+    """Metadata holds an array as a tuple of texts, everything else as its text, and leaves out what is null or empty."""
+    assert metadata({"x": value, "other": "unlisted"}, ["x", "absent"]) == ({} if written is None else {"x": written})
+
+
+@given(st.dictionaries(st.sampled_from(["exp", "sub", "cognito:groups"]), json_values))
+def test_metadata_and_text_differ_in_arrays_alone(claims: dict[str, Any]) -> None:
+    """Joined by commas, an array of the metadata is API Gateway's text for it."""
+    joined = {name: value if isinstance(value, str) else ",".join(value) for name, value in metadata(claims, claims).items()}
+
+    assert {name: value for name, value in joined.items() if value} == texts(claims, claims)
 
 
 @pytest.mark.parametrize(

@@ -185,14 +185,15 @@ class Edge:
         return received.decode("latin-1")
 
 
-def _manager(configuration: dict[str, Any]) -> dict[str, Any]:
+def manager(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Find the HTTP connection manager of a configuration."""
     filters = configuration["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
     return filters[0]["typed_config"]
 
 
 def ext_authz(configuration: dict[str, Any]) -> dict[str, Any]:
     """Find the ext_authz filter of a configuration."""
-    return next(entry["typed_config"] for entry in _manager(configuration)["http_filters"] if entry["name"].endswith("ext_authz"))
+    return next(entry["typed_config"] for entry in manager(configuration)["http_filters"] if entry["name"].endswith("ext_authz"))
 
 
 HARDENING = (
@@ -210,7 +211,7 @@ HARDENING = (
 def plain(configuration: dict[str, Any]) -> dict[str, Any]:
     """Take all hardening off, as in an Envoy that somebody set up in a hurry."""
     for name in HARDENING:
-        _manager(configuration).pop(name, None)
+        manager(configuration).pop(name, None)
     ext_authz(configuration).pop("allowed_headers", None)
     return configuration
 

@@ -98,16 +98,20 @@ def test_a_bare_allow_is_an_allow() -> None:
 
 
 def test_metadata_is_nested_as_on_api_gateway() -> None:
-    """Claims are strings below `authorizer` and `claims`, in the top-level field, whatever their names."""
-    claims = {"sub": "ada", "cognito:groups": "a,b", "name": "é\n", "custom:x": ""}
-    response = read(allow(Allow(api="a", route="r", metadata=claims)))
+    """Claims are strings or lists of strings below `authorizer` and `claims`, in the top-level field, whatever their names."""
+    claims = {"sub": "ada", "name": "é\n", "custom:x": ""}
+    response = read(allow(Allow(api="a", route="r", metadata={**claims, "cognito:groups": ("a,b", "é", "")})))
 
     (authorizer,) = response.dynamic_metadata.fields.values()
     (inner,) = authorizer.struct_value.fields.values()
     assert list(response.dynamic_metadata.fields) == ["authorizer"]
     assert list(authorizer.struct_value.fields) == ["claims"]
-    assert {name: value.string_value for name, value in inner.struct_value.fields.items()} == claims
-    assert {value.WhichOneof("kind") for value in inner.struct_value.fields.values()} == {"string_value"}
+    fields = inner.struct_value.fields
+    assert {name: fields[name].string_value for name in claims} == claims
+    assert {fields[name].WhichOneof("kind") for name in claims} == {"string_value"}
+    assert [value.string_value for value in fields["cognito:groups"].list_value.values] == ["a,b", "é", ""]
+    assert {value.WhichOneof("kind") for value in fields["cognito:groups"].list_value.values} == {"string_value"}
+    assert len(fields) == len(claims) + 1
 
 
 names = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=10)
