@@ -21,6 +21,7 @@ FIRST_FETCH_SECONDS: Final = 10.0  # for which a pool that was not tried yet kee
 LONGEST_ABSENCE_SECONDS: Final = 300.0
 MAX_ABSENT_KIDS: Final = 256
 FIRST_RETRY_SECONDS: Final = 1.0
+KEYLESS_RETRY_SECONDS: Final = 10.0  # at most between tries, jitter included, while there are no keys: nothing but a fetch ends that
 JITTER: Final = 0.1
 
 _NOBODY: Final[AbstractSet[str]] = frozenset()
@@ -178,7 +179,7 @@ def fetched(state: PoolState, good: Good, now: float, spread: float) -> PoolStat
 
 
 def failed(state: PoolState, now: float, spread: float) -> PoolState:
-    """Take in a failed fetch: good keys stay, the next try waits twice as long as the last one, up to the refresh interval.
+    """Take in a failed fetch: good keys stay, the next try waits twice as long as the last one, up to a limit.
 
     Args:
         state: before the fetch.
@@ -186,12 +187,15 @@ def failed(state: PoolState, now: float, spread: float) -> PoolState:
         spread: random number from -1 to 1.
 
     Returns:
-        The state after it. The moment at which the keys become too old is worth a try of its own.
+        The state after it. The limit is the refresh interval while there are keys, and ten seconds while there are none: a process
+        without keys is not ready, gets no checks, and so cannot depend on a check to cause the next try. The moment at which the keys
+        become too old is worth a try of its own.
     """
-    wait = min(REFRESH_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(state.failures, 20)) * (1 + JITTER * spread)
     end = state.fetched_at + state.ceiling
-    due = min(now + wait, end) if state.usable(now) and now < end else now + wait
-    return replace(state, due=due, attempted_at=now, failures=state.failures + 1)
+    has_keys = state.key_set is not None and now < end
+    longest = REFRESH_SECONDS if has_keys else KEYLESS_RETRY_SECONDS / (1 + JITTER)
+    wait = min(longest, FIRST_RETRY_SECONDS * 2 ** min(state.failures, 20)) * (1 + JITTER * spread)
+    return replace(state, due=min(now + wait, end) if has_keys else now + wait, attempted_at=now, failures=state.failures + 1)
 
 
 def configured(state: PoolState, settings: KeySettings) -> PoolState:

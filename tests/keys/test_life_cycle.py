@@ -1,6 +1,7 @@
 """The life of a key set: good keys outlive an outage by a day, removed keys are gone, and unseen kids cost one fetch in ten seconds."""
 
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any, Final, cast
 
 import pytest
@@ -14,6 +15,7 @@ from authz_server.core.tokens import Key
 from authz_server.core.user_pools import KeySettings, UserPool
 from authz_server.keys.jwks import KeySet
 from authz_server.keys.life_cycle import (
+    KEYLESS_RETRY_SECONDS,
     MAX_ABSENT_KIDS,
     REFRESH_SECONDS,
     UNSEEN_KID_SECONDS,
@@ -90,11 +92,35 @@ def test_what_a_kid_finds(state: PoolState, now: float, known: Key | Miss, unsee
     [(0, 1.0), (1, 2.0), (2, 4.0), (3, 8.0), (7, 128.0), (8, 256.0), (9, 300.0), (10, 300.0), (5_000, 300.0)],
 )
 def test_tries_become_rarer(failures: int, wait: float) -> None:
-    """After a failed fetch the next wait is twice the last one, from one second up to the refresh interval."""
-    state = failed(PoolState(due=0.0, failures=failures), 1_000.0, 0.0)
+    """After a failed fetch the next wait is twice the last one, from one second up to the refresh interval, while there are keys."""
+    state = failed(replace(FIRST_GOOD, failures=failures), 1_000.0, 0.0)
 
     assert state.due == 1_000.0 + wait
     assert state.failures == failures + 1
+
+
+@pytest.mark.parametrize("failures", [0, 3, 4, 7, 5_000])
+@pytest.mark.parametrize("spread", [-1.0, 0.0, 1.0])
+@pytest.mark.parametrize("state", [START, replace(FIRST_GOOD, fetched_at=900.0 - DAY)], ids=["it never had keys", "its keys are too old"])
+def test_a_pool_without_keys_is_asked_again_within_ten_seconds(state: PoolState, spread: float, failures: int) -> None:
+    """However long the outage, and however often a fetch has failed before the keys became too old."""
+    waited = failed(replace(state, failures=failures), 1_000.0, spread).due - 1_000.0
+
+    assert 0.5 < waited <= KEYLESS_RETRY_SECONDS == 10.0
+
+
+@pytest.mark.parametrize("outage", [20.0, 70.0, 130.0, 3_600.0])
+@pytest.mark.parametrize("spread", [-1.0, -0.3, 0.0, 1.0])
+@pytest.mark.parametrize("duration", [0.0, 1.5], ids=["refused", "silent"])
+def test_a_start_in_an_outage_ends_with_it(outage: float, spread: float, duration: float) -> None:
+    """Without a single check, keys are there 15 seconds after the endpoint is back: fetches alone bring them."""
+    state, now = START, 0.0
+    while not state.usable(now):
+        began = state.due
+        now = began + (duration if began < outage else 0.1)
+        state = fetched(state, Good(KNOWN), now, spread) if began >= outage else failed(state, now, spread)
+
+    assert now <= outage + 15.0
 
 
 @pytest.mark.parametrize(("spread", "factor"), [(-1.0, 0.9), (0.0, 1.0), (0.5, 1.05), (1.0, 1.1)])
@@ -376,8 +402,10 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def the_next_try_is_never_far(self) -> None:
-        """However long an outage lasts, the next fetch is at most a quarter of an hour and a tenth away from the last one."""
-        assert self.keys.state.due - max(self.tried_at, 1_000.0) <= 900.0 * 1.1 + 1e-6
+        """However long an outage lasts, the next fetch is at most a quarter of an hour and a tenth away from the last one; ten seconds without keys."""
+        last = max(self.tried_at, 1_000.0)
+        farthest = 900.0 * 1.1 if self.keys.state.usable(last) else KEYLESS_RETRY_SECONDS
+        assert self.keys.state.due - last <= farthest + 1e-6
 
 
 TestLife: Final = Life.TestCase
