@@ -54,7 +54,7 @@ class Loaded:
         Source: Cognito guide, "Verifying JSON web tokens" (`/.well-known/jwks.json` below the issuer).
         """
         override = self.configuration.user_pools.get(arn.pool_id, _AT_AWS)
-        issuer = override.issuer or arn.issuer
+        issuer = override.issuer or arn.issuers[0]
         return UserPool(id=arn.pool_id, issuer=issuer, jwks=self._jwks(arn, override), settings=self._key_settings(override))
 
     def _key_settings(self, override: schema.UserPool) -> KeySettings:
@@ -70,13 +70,13 @@ class Loaded:
             return override.jwks_uri
         if override.jwks_file is not None:
             return str(self.path.parent.absolute() / override.jwks_file)
-        base = f"{self.endpoint}/{arn.pool_id}" if self.endpoint else arn.issuer
-        return f"{base}/.well-known/jwks.json"
+        return f"{self.endpoint}/{arn.pool_id}/.well-known/jwks.json" if self.endpoint else arn.jwks
 
     def issuers(self, authorizer: schema.Authorizer, arn: Arn) -> tuple[str, ...]:
         """List the issuers that an authorizer accepts for a user pool of its own."""
-        issuer = self.user_pool(arn).issuer
-        return (issuer, arn.updated_issuer) if authorizer.accept_updated_issuer else (issuer,)
+        override = self.configuration.user_pools.get(arn.pool_id, _AT_AWS)
+        issuers = (override.issuer,) if override.issuer else arn.issuers
+        return (*issuers, arn.updated_issuer) if authorizer.accept_updated_issuer else issuers
 
 
 def _arns(authorizer: schema.Authorizer, api: schema.Api) -> tuple[Arn, ...]:

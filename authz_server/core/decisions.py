@@ -80,9 +80,14 @@ class Reason(Enum):
         "The host is absent, longer than a DNS name, or holds what two parsers could read differently (a comma, `@`, `%`, white space)."
     )
     PATH_REFUSED = _missing("The path is absent, or two parsers could read it differently; it is refused and never repaired.")
+    ESCAPE_REFUSED = _missing(
+        "The path holds an escape that could lead the upstream to another route, or that two parsers could read differently."
+    )
     NO_API = _missing("No api is configured for this host and base path.")
-    NO_ROUTE = _missing("No resource template of the api matches the whole path.")
-    NO_METHOD = _missing("The resource exists but declares neither this method nor ANY, or API Gateway has no such method.")
+    NO_ROUTE = _missing("No resource of the api matches the whole path.")
+    NO_METHOD = _missing(
+        "Resources of the api match the path, but none of them declares the method or ANY, or API Gateway has no such method."
+    )
     CONTEXT_REFUSED = _misconfigured(
         "Envoy's context_extensions name an authorizer or scopes without an api, scopes without an authorizer, or blank scopes."
     )
@@ -163,20 +168,25 @@ class Proof(Protocol):
         ...
 
 
+Details = tuple[tuple[str, str], ...]  # what was expected and found, by name; never a value of a token or a part of a path
+
+
 class Denied(Exception):  # noqa: N818 - a denial is an answer, not an error
-    """End a check with a denial; `Gateway.judge` is the one place that catches it.
+    """End a check with a denial; `Gateway.match` and `Gateway.judge` catch it.
 
     Args:
         reason: the rule that failed.
         proof: the key that the rule was reached with, or None when it took none.
         until: Unix time at which the rule is met.
+        details: for the operator; they never reach the caller.
     """
 
-    def __init__(self, reason: Reason, proof: Proof | None = None, until: float = math.inf) -> None:
+    def __init__(self, reason: Reason, proof: Proof | None = None, until: float = math.inf, details: Details = ()) -> None:
         super().__init__(reason.label)
         self.reason = reason
         self.proof = proof
         self.until = until
+        self.details = details
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +199,7 @@ class Deny:
         route: label of the route, or "" when none was found.
         proof: what the denial rests on, when it took a key to reach it.
         until: Unix time after which it must not be repeated.
+        details: what was expected and found, for the operator.
     """
 
     reason: Reason
@@ -196,6 +207,7 @@ class Deny:
     route: str = ""
     proof: Proof | None = field(default=None, compare=False)
     until: float = field(default=0.0, compare=False)
+    details: Details = field(default=(), compare=False)
 
     @property
     def decision(self) -> str:

@@ -10,7 +10,7 @@ from authz_server.core.authorizers import CognitoUserPools, KeysPending
 from authz_server.core.decisions import Allow, Denied, Deny, Reason
 from authz_server.core.hosts import Hosts
 from authz_server.core.request import Request
-from authz_server.core.routes import ANY, METHODS, Routes
+from authz_server.core.routes import METHODS, Routes
 
 NAMED_BY_ENVOY: Final = "(named by Envoy)"
 MAX_NAMED_ROUTES: Final = 10_000
@@ -123,20 +123,17 @@ class Api:
         return segments[depth:]
 
     def route(self, segments: list[str], method: str) -> Route:
-        """Find the route of a request: the best resource first, then its method; no second try.
+        """Find the route of a request: the best resource that matches the path and declares the method.
 
         Raises:
             Denied: NO_ROUTE or NO_METHOD.
 
-        Source: API Gateway answers a specific resource that lacks the method with 403, also beside a greedy sibling. It does not say
-            whether ANY takes words that are no method of its own; here it does not, since upstreams may read `get` as GET.
+        Source: see `Routes.find`. AWS does not say whether ANY takes words that are no method of its own; here it does not, since
+            upstreams may read `get` as GET.
         """
-        methods = self.routes.find(segments)
-        if methods is None:
-            raise Denied(Reason.NO_ROUTE)
-        route = methods.get(method) or methods.get(ANY) if method in METHODS else None
+        route = self.routes.find(segments, method) if method in METHODS else None
         if route is None:
-            raise Denied(Reason.NO_METHOD)
+            raise Denied(Reason.NO_METHOD if self.routes.matches(segments) else Reason.NO_ROUTE)
         return route
 
     def named(self, context: Mapping[str, str]) -> Route:
@@ -229,24 +226,32 @@ class Gateway:
             The api and its route, or why there is none.
         """
         method, host, target, _, context = request
-        name = ""
         try:
             path = paths.path_of(target)
-            if context:
-                segments = paths.split(path)
-                api, rest = self._api(request, segments)
-                name = api.name
-                return api, api.named(context) if "authorizer" in context else api.route(rest, method)
             asked = method, host, path
-            match = self.seen.get(asked)
-            if match is None:
-                api, rest = self.hosts.find(host, paths.split(path))
-                name = api.name
-                match = api, api.route(rest, method)
-                self._see(asked, match)
+            match = None if context else self.seen.get(asked)
+            if match is not None:
+                return match
+            segments = paths.split(path)
         except Denied as denied:
-            return Deny(reason=denied.reason, api=name)
-        return match
+            return Deny(reason=denied.reason, details=denied.details)
+        found = self._match(request, segments)
+        if not isinstance(found, Deny):
+            if "%" in path and "authorizer" not in context and not _same(found, self._match(request, paths.unescape(segments))):
+                return Deny(reason=Reason.ESCAPE_REFUSED, api=found[0].name, details=(("escape", paths.first_telling_escape(path)),))
+            if not context:
+                self._see(asked, found)
+        return found
+
+    def _match(self, request: Request, segments: list[str]) -> Match | Deny:
+        """Find the route that segments lead to."""
+        name = ""
+        try:
+            api, rest = self._api(request, segments)
+            name = api.name
+            return api, api.named(request.context) if "authorizer" in request.context else api.route(rest, request.method)
+        except Denied as denied:
+            return Deny(reason=denied.reason, api=name, details=denied.details)
 
     def _see(self, asked: tuple[str, str, str], match: Match) -> None:
         """Find the same at once next time; when there is no room, what is asked for now matters more than what was."""
@@ -271,7 +276,7 @@ class Gateway:
             return api.allow(route, request, now)
         except Denied as denied:
             until = min(denied.until, now + (route.authorizer.result_ttl if route.authorizer is not None else 0))
-            return Deny(reason=denied.reason, api=api.name, route=route.label, proof=denied.proof, until=until)
+            return Deny(reason=denied.reason, api=api.name, route=route.label, proof=denied.proof, until=until, details=denied.details)
         except KeysPending as pending:
             return Pending(fetch=pending.fetch, api=api.name, route=route.label)
 
@@ -290,3 +295,8 @@ class Gateway:
         if "authorizer" in context:
             return api, segments
         return api, api.below(segments)
+
+
+def _same(one: Match, other: Match | Deny) -> bool:
+    """Tell whether two readings of a path lead to one route."""
+    return not isinstance(other, Deny) and one[0] is other[0] and one[1] is other[1]

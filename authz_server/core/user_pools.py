@@ -56,9 +56,28 @@ class Arn:
     pool_id: str
 
     @property
-    def issuer(self) -> str:
-        """The issuer of the pool's tokens; the region is the ARN's, since a replica issues under its own."""
-        return f"https://cognito-idp.{self.region}.{SUFFIXES[self.partition]}/{self.pool_id}"
+    def issuers(self) -> tuple[str, ...]:
+        """The issuers of the pool's tokens: in the primary region, and in the ARN's where that is a replica's.
+
+        Source: aws-jwt-verify #282, an owner of a replicated pool: since 28 July 2026 a replica's tokens name the primary region; before,
+            they named the replica's.
+        """
+        return tuple(dict.fromkeys(self._issuer(region) for region in (self._primary_region, self.region)))
+
+    @property
+    def jwks(self) -> str:
+        """The URL of the pool's keys: at the ARN's region, which may be the only one in reach.
+
+        Source: Cognito guide, "Verifying JSON web tokens" (`/.well-known/jwks.json` below the issuer).
+        """
+        return f"{self._issuer(self.region)}/.well-known/jwks.json"
+
+    @property
+    def _primary_region(self) -> str:
+        return self.pool_id.partition("_")[0]
+
+    def _issuer(self, region: str) -> str:
+        return f"https://cognito-idp.{region}.{SUFFIXES[self.partition]}/{self.pool_id}"
 
     @property
     def updated_issuer(self) -> str:
@@ -66,7 +85,7 @@ class Arn:
 
         Source: Cognito guide, "Federation endpoints"; API Gateway does not accept it.
         """
-        return f"https://issuer-cognito-idp.{self.pool_id.partition('_')[0]}.{SUFFIXES[self.partition]}/{self.pool_id}"
+        return f"https://issuer-cognito-idp.{self._primary_region}.{SUFFIXES[self.partition]}/{self.pool_id}"
 
 
 def parse_arn(text: str) -> Arn:

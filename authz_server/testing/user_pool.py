@@ -55,7 +55,7 @@ class UserPool:
         self.region = region or pool_id.partition("_")[0]
         partition = "aws-us-gov" if self.region.startswith("us-gov-") else "aws"
         self.arn = f"arn:{partition}:cognito-idp:{self.region}:{account}:userpool/{pool_id}"
-        self.issuer = issuer or parse_arn(self.arn).issuer
+        self.issuer = issuer or parse_arn(self.arn).issuers[0]
         self.users: dict[str, User] = {}
         self.clients: dict[str, AppClient] = {}
         self._sessions: dict[str, Session] = {}

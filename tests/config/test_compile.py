@@ -99,6 +99,29 @@ def test_the_updated_issuer_has_the_same_keys(gateway):
     assert (first.pool, second.pool) == (STAFF, PARTNER)
 
 
+def test_a_replicas_authorizer_accepts_the_issuers_of_both_regions(configure):
+    """Tokens that name the primary region and older ones that name the replica's are of one pool, whose keys the ARN's region gives."""
+    replica = "{type: cognito_user_pools, provider_arns: ['arn:aws:cognito-idp:us-west-2:111122223333:userpool/us-east-1_Pool00001']}"
+    loaded = configure(f"version: 1\nauthorizers: {{home: {replica}}}\napis: {{a: {{}}}}")
+    (pool,) = user_pools(loaded)
+    pools = compile_gateway(loaded, FakeKeys).apis["a"].authorizers["home"].pools
+
+    assert pool.issuer == "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Pool00001"
+    assert pool.jwks == "https://cognito-idp.us-west-2.amazonaws.com/us-east-1_Pool00001/.well-known/jwks.json"
+    assert {issuer: keys.pool for issuer, keys in pools.items()} == {
+        "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Pool00001": pool,
+        "https://cognito-idp.us-west-2.amazonaws.com/us-east-1_Pool00001": pool,
+    }
+
+
+def test_an_issuer_of_its_own_is_the_only_one(configure):
+    """`user_pools.<id>.issuer` takes the place of all that follow from the ARN."""
+    replica = "{type: cognito_user_pools, provider_arns: ['arn:aws:cognito-idp:us-west-2:111122223333:userpool/us-east-1_Pool00001']}"
+    text = f"version: 1\nauthorizers: {{home: {replica}}}\napis: {{a: {{}}}}\nuser_pools: {{us-east-1_Pool00001: {{issuer: 'https://id.test/p'}}}}"
+
+    assert list(compile_gateway(configure(text), FakeKeys).apis["a"].authorizers["home"].pools) == ["https://id.test/p"]
+
+
 def test_every_api_has_the_authorizers_that_it_can_complete(gateway):
     """Envoy may name any authorizer, so an api has all but those that want a stage variable which it lacks."""
     assert list(gateway.apis["shop"].authorizers) == ["staff", "staff-and-partners", "web", "per-stage"]

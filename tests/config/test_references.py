@@ -63,7 +63,7 @@ apis:
         "resource '/{id}': {id} collides with its sibling {petId}; a level can have one parameter",
         "expected a mapping, not a list",
         "resource '/{petId+}': {petId+} collides with its sibling {petId}; a level can have one parameter",
-        "resource '/a//b' has an empty segment (a trailing or doubled slash)",
+        "resource '/a//b' has an empty segment (a doubled slash)",
     )
 
 

@@ -21,15 +21,22 @@ def arn(partition: str = "aws", region: str = "eu-west-1", pool_id: str = "eu-we
 )
 def test_the_issuer_follows_from_the_arn(partition, region, issuer):
     """Partition, region and pool id of the ARN make the issuer."""
-    assert parse_arn(arn(partition, region, f"{region}_Ab1Cd2Ef3")).issuer == issuer
+    parsed = parse_arn(arn(partition, region, f"{region}_Ab1Cd2Ef3"))
+
+    assert parsed.issuers == (issuer,)
+    assert parsed.jwks == f"{issuer}/.well-known/jwks.json"
 
 
-def test_a_replica_issues_under_its_own_region():
-    """The original issuer has the region of the ARN, the updated issuer the primary region of the pool id."""
+def test_a_replica_issues_under_the_primary_region_and_formerly_under_its_own():
+    """Tokens of a replica name the region of the pool id, older ones that of the ARN; its keys are fetched from the ARN's region."""
     replica = parse_arn(arn(region="us-west-2"))
 
     assert replica == Arn(partition="aws", region="us-west-2", pool_id="eu-west-1_Ab1Cd2Ef3")
-    assert replica.issuer == "https://cognito-idp.us-west-2.amazonaws.com/eu-west-1_Ab1Cd2Ef3"
+    assert replica.issuers == (
+        "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Ab1Cd2Ef3",
+        "https://cognito-idp.us-west-2.amazonaws.com/eu-west-1_Ab1Cd2Ef3",
+    )
+    assert replica.jwks == "https://cognito-idp.us-west-2.amazonaws.com/eu-west-1_Ab1Cd2Ef3/.well-known/jwks.json"
     assert replica.updated_issuer == "https://issuer-cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Ab1Cd2Ef3"
 
 
