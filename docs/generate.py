@@ -63,7 +63,7 @@ def _measured() -> Metrics:
     measured.revocations_read("")
     measured.show_keys(lambda: [KeySetSample("", 0, 0, 0, 0, 0, 0, {"": 0})])
     measured.show_verdicts(lambda: [VerdictsSample("", 0, 0, 0)])
-    measured.show_certificate(lambda: CertificateSample(expires=0, reloaded_at=0, good=True))
+    measured.show_certificate(lambda: CertificateSample(expires=0, valid_from=0, reloaded_at=0, good=True))
     measured.show_revocations(lambda: RevocationsSample(0, 0, 0, known=True))
     return measured
 

@@ -18,6 +18,16 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS: Final = (0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.25, 1.0)
 
 
+class Registry(CollectorRegistry):
+    """A registry without `_created` series: they double the series of each counter, and Prometheus' text format has no use for them."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every family, without the times at which its series began."""
+        for family in super().collect():
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family
+
+
 class KeySetSample(NamedTuple):
     """The keys of one user pool at the moment of a scrape.
 
@@ -109,11 +119,13 @@ class CertificateSample(NamedTuple):
 
     Args:
         expires: Unix time.
+        valid_from: Unix time.
         reloaded_at: Unix time of the last try to load one.
         good: whether that try succeeded.
     """
 
     expires: float
+    valid_from: float
     reloaded_at: float
     good: bool
 
@@ -129,6 +141,11 @@ class _Certificate(Collector):
                 "certificate_expiry_timestamp_seconds",
                 "Unix time at which the server's certificate, or one of its chain, expires.",
                 sample.expires,
+            ),
+            (
+                "certificate_not_before_timestamp_seconds",
+                "Unix time from which the certificate that expires first is valid.",
+                sample.valid_from,
             ),
             ("last_reload_successful", "1 or 0.", sample.good),
             ("last_reload_timestamp_seconds", "Unix time.", sample.reloaded_at),
@@ -212,7 +229,7 @@ class Metrics:
     """
 
     def __init__(self, version: str) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = Registry()
         self._checks = _Checks()
         self._own = threading.local()
         self.registry.register(self._checks)

@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest
+from prometheus_client import Counter, Gauge, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
+
+from authz_server.observe.metrics import Registry
 
 _SUMMED: Final = frozenset({"counter", "histogram"})
 
@@ -25,9 +27,14 @@ class Totals(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was added up, then what is shown."""
-        yield from _together(family for text in self._counted for family in _families(text) if family.type in _SUMMED)
         yield from _together(
-            _labelled(family, worker) for worker, text in self._shown.items() for family in _families(text) if family.type not in _SUMMED
+            family for text in self._counted for family in text_string_to_metric_families(text.decode()) if family.type in _SUMMED
+        )
+        yield from _together(
+            _labelled(family, worker)
+            for worker, text in self._shown.items()
+            for family in text_string_to_metric_families(text.decode())
+            if family.type not in _SUMMED
         )
 
 
@@ -51,7 +58,7 @@ class SupervisorMetrics:
     """
 
     def __init__(self, workers: int) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = Registry()
         self._listening = Gauge("authz_workers", "With --workers: workers that listen.", registry=self.registry)
         self._restarts = Counter(
             "authz_worker_restarts", "With --workers: starts of a worker after it had ended.", ["worker"], registry=self.registry
@@ -70,13 +77,6 @@ class SupervisorMetrics:
     def text(self, counted: Sequence[bytes], shown: Mapping[str, bytes]) -> bytes:
         """Write every metric in Prometheus' text format, see `Totals`."""
         return generate_latest(self.registry) + generate_latest(Totals(counted, shown))
-
-
-def _families(text: bytes) -> Iterator[Metric]:
-    """Read a text; when a counter began says nothing about a sum."""
-    for family in text_string_to_metric_families(text.decode()):
-        if not family.name.endswith("_created"):
-            yield family
 
 
 def _labelled(family: Metric, worker: str) -> Metric:

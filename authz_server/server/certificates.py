@@ -46,7 +46,7 @@ class Certificates:
 
     def sample(self) -> CertificateSample:
         """Tell the metrics."""
-        return CertificateSample(self._current.expires, self._reloaded_at, good=self._good)
+        return CertificateSample(self._current.expires, self._current.valid_from, self._reloaded_at, good=self._good)
 
     def _keep(self) -> None:
         self._good = False

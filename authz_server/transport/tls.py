@@ -53,6 +53,7 @@ class Credentials:
         key: of the first of them, in PEM.
         client_ca: in PEM, or None when clients need no certificate.
         expires: Unix time at which the first certificate of the chain to expire does so.
+        valid_from: Unix time of that certificate's notBefore.
         context: the same, as OpenSSL takes it.
     """
 
@@ -60,6 +61,7 @@ class Credentials:
     key: bytes = field(repr=False)
     client_ca: bytes | None
     expires: float
+    valid_from: float
     context: ssl.SSLContext = field(compare=False, repr=False)
 
 
@@ -80,7 +82,7 @@ def read(files: TlsFiles, now: float) -> Credentials:
     key = _private_key(files.key)
     if key.public_key() != _public_key(chain[0]):
         raise TlsError(f"{files.key}: is not the key of the first certificate in {files.certificate}; take both from the same issuance")
-    expires = min(_expiry(files.certificate, certificate) for certificate in chain)
+    expires, valid_from = min(_validity(files.certificate, certificate) for certificate in chain)
     if expires <= now:
         raise TlsError(f"{files.certificate}: a certificate in it expired at {moment(expires)}; renew it")
     authorities = None if files.client_ca is None else _authorities(files.client_ca)
@@ -93,7 +95,7 @@ def read(files: TlsFiles, now: float) -> Credentials:
     except OSError as error:  # no more files can be opened
         raise TlsError(f"{files.certificate}: cannot be handed to OpenSSL ({error.strerror}); give the server more open files") from error
     believed = None if authorities is None else _pem(authorities)
-    return Credentials(chain=shown, key=secret, client_ca=believed, expires=expires, context=context)
+    return Credentials(chain=shown, key=secret, client_ca=believed, expires=expires, valid_from=valid_from, context=context)
 
 
 def moment(when: float) -> str:
@@ -116,11 +118,14 @@ def _certificates(path: Path, wanted: str) -> list[x509.Certificate]:
         raise TlsError(f"{path}: is no PEM file of certificates; it should hold {wanted}") from error
 
 
-def _expiry(path: Path, certificate: x509.Certificate) -> float:
+def _validity(path: Path, certificate: x509.Certificate) -> tuple[float, float]:
+    """Read when a certificate expires, and from when it is valid."""
     try:
-        return certificate.not_valid_after_utc.timestamp()
+        return certificate.not_valid_after_utc.timestamp(), certificate.not_valid_before_utc.timestamp()
     except Exception as error:  # as above
-        raise TlsError(f"{path}: tells no time at which {_name(certificate)} expires ({type(error).__name__}); issue it anew") from error
+        raise TlsError(
+            f"{path}: tells no time at which {_name(certificate)} begins and expires ({type(error).__name__}); issue it anew"
+        ) from error
 
 
 def _authorities(path: Path) -> list[x509.Certificate]:

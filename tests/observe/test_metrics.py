@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from authz_server.core.decisions import Allow, Deny, Reason
 from authz_server.observe.metrics import CONTENT_TYPE, KeySetSample, Metrics, VerdictsSample
+from authz_server.observe.totals import SupervisorMetrics
 
 
 @pytest.fixture
@@ -52,6 +53,16 @@ def test_dropped_claim_headers_are_counted(metrics: Metrics) -> None:
 
     assert value(metrics, "authz_claim_headers_dropped_total", api="a") == 3
     assert value(metrics, "authz_claim_headers_dropped_total", api="b") is None
+
+
+def test_no_series_says_when_a_counter_began(metrics: Metrics) -> None:
+    """Each counter is one series and not two: a server with many routes has many."""
+    metrics.check(Allow(api="a", route="r", dropped=1), 0.0)
+    metrics.fetch("p", "ok")
+
+    assert b"authz_jwks_fetches_total{" in metrics.text()
+    assert b"_created" not in metrics.text()
+    assert b"_created" not in SupervisorMetrics(1).text([metrics.text()], {"0": metrics.text()})
 
 
 def test_fetches_are_counted_by_outcome(metrics: Metrics) -> None:

@@ -1,15 +1,16 @@
 """The metrics of several workers taken together."""
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from authz_server.observe.metrics import Registry
 from authz_server.observe.totals import SupervisorMetrics, add
 
 
 def worker(checks: dict[str, int], generation: int = 1) -> bytes:
     """Write the metrics of a worker that has answered checks."""
-    registry = CollectorRegistry()
+    registry = Registry()
     counter = Counter("checks", "Checks.", ["route"], registry=registry)
     seconds = Histogram("seconds", "Time.", buckets=(0.1, 1.0), registry=registry)
     for route, count in checks.items():

@@ -27,7 +27,7 @@ def test_bad_files_at_the_start_are_an_error(tmp_path):
 
 
 def test_a_new_pair_is_used(authority, tmp_path):
-    """From then on, and the metrics show when it expires."""
+    """From then on, and the metrics show from when it is valid and when it expires."""
     running = Certificates(files(tmp_path, authority.server(days=2)), time.time)
     before = running.current()
     new = authority.server(days=4).write(tmp_path)
@@ -38,6 +38,7 @@ def test_a_new_pair_is_used(authority, tmp_path):
     assert running.current().chain == new.certificate
     assert sample.good
     assert sample.expires == pytest.approx(time.time() + 4 * DAY, abs=60)
+    assert sample.valid_from == pytest.approx(time.time() - DAY, abs=60)
 
 
 def test_a_bad_pair_keeps_the_old_one(authority, tmp_path, caplog):
@@ -103,8 +104,20 @@ def test_a_key_that_goes_away_meanwhile_is_no_bug(authority, tmp_path, monkeypat
     assert Certificates(stored, time.time).sample().good
 
 
+def test_a_reload_of_the_same_certificate_changes_no_time(authority, tmp_path):
+    """When the certificate that is in use began and expires does not move with an edit of the configuration, as the time of the reload does."""
+    when = iter([time.time(), time.time() + DAY])
+    running = Certificates(files(tmp_path, authority.server(days=2)), lambda: next(when))
+    began = running.sample()
+    running.reload()
+    reloaded = running.sample()
+
+    assert (reloaded.valid_from, reloaded.expires) == (began.valid_from, began.expires)
+    assert reloaded.reloaded_at > began.reloaded_at
+
+
 def test_metrics_show_the_certificate(authority, tmp_path):
-    """When it expires, and how the last reload went; without TLS there is nothing to show."""
+    """From when it is valid, when it expires, and how the last reload went; without TLS there is nothing to show."""
     metrics = Metrics("")
     assert b"authz_tls" not in metrics.text()
     running = Certificates(files(tmp_path, authority.server()), lambda: 0.0)
@@ -112,7 +125,8 @@ def test_metrics_show_the_certificate(authority, tmp_path):
     (tmp_path / "tls.crt").unlink()
     running.reload()
 
-    (shown,) = re.findall(r"^authz_tls_certificate_expiry_timestamp_seconds (\S+)$", metrics.text().decode(), re.MULTILINE)
-    assert float(shown) == running.current().expires
+    shown = dict(re.findall(r"^authz_tls_certificate_(\w+)_timestamp_seconds (\S+)$", metrics.text().decode(), re.MULTILINE))
+    assert float(shown["expiry"]) == running.current().expires
+    assert float(shown["not_before"]) == running.current().valid_from
     assert b"authz_tls_last_reload_successful 0.0" in metrics.text()
     assert b"authz_tls_last_reload_timestamp_seconds 0.0" in metrics.text()

@@ -65,7 +65,7 @@ def test_a_lack_of_files_is_told(authority, tmp_path, monkeypatch):
 
 
 def test_the_first_to_expire_counts(tmp_path):
-    """A chain is as good as the certificate in it that expires first."""
+    """A chain is as good as the certificate in it that expires first, and its lifetime is that certificate's."""
     root = Authority()
     pair = root.server(days=2)
     (tmp_path / "tls.crt").write_bytes(pair.certificate + root.certificate)
@@ -74,6 +74,7 @@ def test_the_first_to_expire_counts(tmp_path):
     found = read(TlsFiles(certificate=tmp_path / "tls.crt", key=tmp_path / "tls.key"), NOW)
 
     assert found.expires == pytest.approx(NOW + 2 * DAY, abs=DAY / 2)
+    assert found.valid_from < found.expires - 2 * DAY
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.TraditionalOpenSSL, PrivateFormat.PKCS8])
