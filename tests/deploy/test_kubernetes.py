@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from authz_server.cli import main
 from authz_server.cli.serve import serve
 from authz_server.envoy import stubs
-from tests.deploy.samples import KUBERNETES, documents, manifest
+from tests.deploy.samples import DEPLOY, KUBERNETES, documents, manifest, members
 
 MARGIN_SECONDS = 5
 
@@ -90,6 +91,38 @@ def test_egress_is_dns_and_https():
     assert {(each["protocol"], each["port"]) for each in dns["ports"]} == {("UDP", 53), ("TCP", 53)}
     assert https["ports"] == [{"protocol": "TCP", "port": 443}]
     assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(https["to"][0]["ipBlock"]["except"])
+
+
+def test_pods_run_under_an_account_of_their_own():
+    """Its name is in the SPIFFE id that Envoy's sample expects of the server, and it is given no token."""
+    account = manifest("kubernetes", "ServiceAccount")
+    (parts,) = documents(DEPLOY / "envoy/mutual-tls/cluster.yaml")
+    expected = [value for path, value in members(parts) if path[-1] == "exact"]
+
+    assert POD["serviceAccountName"] == account["metadata"]["name"]
+    assert expected == [f"spiffe://example.com/ns/{KUSTOMIZATION['namespace']}/sa/{account['metadata']['name']}"]
+    assert account["automountServiceAccountToken"] is False
+
+
+def test_a_pod_that_is_not_ready_does_not_keep_a_node():
+    """In an outage of Cognito none may be ready, and nodes are drained all the same."""
+    assert BUDGET["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
+def test_an_autoscaler_is_not_set_back_by_an_apply():
+    """The component has the autoscaler of this Deployment, and takes the number of pods out of it."""
+    component, autoscaler = manifest("kubernetes-autoscaling", "Component"), manifest("kubernetes-autoscaling", "HorizontalPodAutoscaler")
+    (patch,) = component["patches"]
+    target = {"kind": "Deployment", "name": manifest("kubernetes", "Deployment")["metadata"]["name"]}
+    (metric,) = autoscaler["spec"]["metrics"]
+
+    assert component["namespace"] == KUSTOMIZATION["namespace"]
+    assert patch["target"] == target
+    assert yaml.safe_load(patch["patch"]) == [{"op": "remove", "path": "/spec/replicas"}]
+    assert autoscaler["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", **target}
+    assert autoscaler["spec"]["minReplicas"] == DEPLOYMENT["replicas"]
+    assert metric["resource"]["target"] == {"type": "AverageValue", "averageValue": "600m"}
+    assert "components: [../kubernetes-autoscaling]" in (KUBERNETES / "kustomization.yaml").read_text()
 
 
 def test_a_pod_is_not_killed_while_it_drains():

@@ -6,7 +6,7 @@ import pytest
 
 from authz_server.demo import envoy
 from authz_server.demo.process import free_port
-from tests.deploy.samples import DEPLOY, documents, manifest, members
+from tests.deploy.samples import DEPLOY, ENVOY, documents, manifest, members
 from tests.e2e.stack import Edge, plain
 
 YAML = sorted(DEPLOY.rglob("*.yaml"))
@@ -18,6 +18,7 @@ OPENERS = (
     "filter_enabled",
     "shadow_mode",
 )
+FORGED = ("x-auth-sub", "X-Auth-Other", "x-envoy-auth-failure-mode-allowed", "x-envoy-auth-partial-body", "x-other")
 FAIL_OPEN = ("failure_mode_allow", "failOpen")
 
 
@@ -88,6 +89,22 @@ def test_envoy_gateway_does_not_cut_a_try_short():
     assert check["grpc"]["backendSettings"]["retry"]["perRetry"]["backOff"]["maxInterval"] == "500ms"
 
 
+def test_envoy_gateway_steps_around_a_server_that_hangs():
+    """As Envoy's own sample does: it tries another server after a reset, asks each how it is, and ejects one that fails."""
+    check = manifest("envoy-gateway", "SecurityPolicy")["spec"]["extAuth"]["grpc"]["backendSettings"]
+    (cluster, _) = documents(ENVOY)[0]["static_resources"]["clusters"]
+    (health,) = cluster["health_checks"]
+    active, passive = check["healthCheck"]["active"], check["healthCheck"]["passive"]
+
+    assert check["retry"]["retryOn"]["triggers"] == ["connect-failure", "refused-stream", "reset", "unavailable"]
+    assert check["timeout"]["tcp"]["connectTimeout"] == "250ms"
+    assert active["grpc"] == {"service": health["grpc_health_check"]["service_name"]}
+    assert (active["interval"], active["unhealthyThreshold"]) == (health["interval"], health["unhealthy_threshold"])
+    assert passive["consecutiveLocalOriginFailures"] == cluster["outlier_detection"]["consecutive_local_origin_failure"]
+    assert passive["maxEjectionPercent"] == cluster["outlier_detection"]["max_ejection_percent"]
+    assert check["healthCheck"]["panicThreshold"] == cluster["common_lb_config"]["healthy_panic_threshold"]["value"]
+
+
 def test_istio_checks_everything():
     """No list of exempted paths stands beside authz.yaml."""
     policy = manifest("istio", "AuthorizationPolicy")
@@ -96,31 +113,35 @@ def test_istio_checks_everything():
     assert policy["spec"]["rules"] == [{}]
 
 
-def test_istio_refuses_underscores_where_it_checks():
-    """The server strips x-auth-sub, and no x_auth_sub of the same client gets to the upstream: both samples select the same pods."""
+def test_istio_cleans_headers_where_it_checks():
+    """The check and the cleaning of what clients send are for the same pods."""
     policy, patch = manifest("istio", "AuthorizationPolicy"), manifest("istio", "EnvoyFilter")
 
     assert patch["metadata"]["namespace"] == policy["metadata"]["namespace"]
     assert patch["spec"]["workloadSelector"]["labels"] == policy["spec"]["selector"]["matchLabels"]
-    assert (DEPLOY / "istio/envoy-filter.yaml").read_text().count("# CHANGE") == 2
+    assert (DEPLOY / "istio/envoy-filter.yaml").read_text().count("# CHANGE") == 3
     assert "envoy-filter.yaml" in (DEPLOY / "README.md").read_text()
 
 
 @pytest.mark.e2e
-def test_istios_patch_makes_envoy_refuse_underscores(tmp_path):
-    """Merged into the connection manager of an Envoy without hardening, as Istio merges it."""
+def test_istios_patch_makes_envoy_clean_headers(tmp_path):
+    """Merged into the connection manager of an Envoy without hardening, as Istio merges it: underscores are refused, identity headers gone."""
     (patch,) = manifest("istio", "EnvoyFilter")["spec"]["configPatches"]
     configuration, port = plain(envoy.template()), free_port()
     (each,) = configuration["static_resources"]["listeners"][0]["filter_chains"][0]["filters"]
     manager = each["typed_config"]
+    seen = "|".join(f"%REQ({name})%" for name in FORGED)
     manager["route_config"]["virtual_hosts"][0]["routes"] = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
+    manager["route_config"]["response_headers_to_add"] = [{"header": {"key": "seen", "value": seen}}]
     manager["http_filters"] = [entry for entry in manager["http_filters"] if not entry["name"].endswith("ext_authz")]
     manager |= patch["patch"]["value"]["typed_config"]
     with envoy.start(envoy.moved(configuration, listener=port), port=port, folder=tmp_path):
         edge = Edge(port=port, variant="")
+        answer = edge.send("GET", "/", [(name, "root") for name in FORGED])
 
         assert edge.send("GET", "/", [("x_auth_sub", "root")]).status == 400
-        assert edge.send("GET", "/", [("x-auth-subject", "ada")]).status == 200
+        assert answer.status == 200
+        assert answer.headers["seen"].split("|") == ["", "", "", "", "root"]
 
 
 def test_istio_says_which_pods_are_checked():
@@ -185,4 +206,17 @@ def test_envoy_gateway_is_hardened():
 
     assert policy["path"]["escapedSlashesAction"] == "RejectRequest"
     assert policy["headers"]["withUnderscoresAction"] == "RejectRequest"
-    assert policy["headers"]["earlyRequestHeaders"]["removeOnMatch"] == [{"type": "Prefix", "value": "x-auth-"}]
+    assert policy["headers"]["earlyRequestHeaders"]["removeOnMatch"] == [
+        {"type": "Prefix", "value": "x-auth-"},
+        {"type": "Exact", "value": "x-envoy-auth-failure-mode-allowed"},
+        {"type": "Exact", "value": "x-envoy-auth-partial-body"},
+    ]
+
+
+def test_kubectl_applies_on_the_servers_side():
+    """A large configuration is refused otherwise: kubectl writes it into an annotation, which holds 256 KiB."""
+    texts = [file.read_text() for file in [*YAML, DEPLOY / "README.md"]]
+    commands = [line for text in texts for line in re.findall(r"kubectl apply .*", text)]
+
+    assert commands
+    assert [line for line in commands if "--server-side" not in line] == []
