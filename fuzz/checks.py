@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from google.protobuf.message import DecodeError
 
@@ -47,8 +48,10 @@ apis:
       /id: {{GET: {{authorizer: users}}}}
       /access: {{GET: {{authorizer: users, authorization_scopes: [pets/read]}}}}
       /deep/{{rest+}}: {{ANY: {{authorizer: users}}}}
+      /{{one}}: {{GET: {{authorizer: users}}}}
       /open: {{GET: {{authorization_type: NONE}}}}
 """
+LITERALS = {"/id", "/access", "/open"}
 VISIBLE = re.compile(r"[\x20-\x7e]+")
 STATUSES = {reason.value.status for reason in Reason}
 BODIES = {json.dumps({"message": reason.value.message}, separators=(",", ":")) for reason in Reason}
@@ -63,7 +66,12 @@ PATHS = (
     "/open#",
     "/open?x=/id",
     "/open;a",
+    "/open/",
+    "/access/",
     "/%6fpen",
+    "/acces%73",
+    "/a%3Ab",
+    "/deep/%6fpen",
     "open",
     "",
     "*",
@@ -132,9 +140,12 @@ def _filled(value: str) -> str:
 def deserves(request: Any) -> bool:
     """Whether a request may pass, read as naively as can be."""
     http, context = request.attributes.request.http, request.attributes.context_extensions
-    path = http.path.partition("?")[0]
-    if path == "/open" and http.method == "GET" and "authorizer" not in context:
-        return True
+    path = http.path.partition("?")[0].removesuffix("/")
+    if "authorizer" not in context:
+        if path not in LITERALS and unquote(path) in LITERALS:
+            return False
+        if path == "/open" and http.method == "GET":
+            return True
     if http.HasField("header_map"):
         lines = [line.raw_value.decode("latin-1") or line.value for line in http.header_map.headers if line.key.lower() == "authorization"]
         value = ",".join(lines)
