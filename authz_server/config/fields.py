@@ -1,24 +1,20 @@
 """Fields: the texts that a configuration is made of, each checked once, with the pattern that editors get to see."""
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
+from authz_server.config import arns, patterns
 from authz_server.config.expressions import expression
 from authz_server.config.problems import show
 from authz_server.config.scalars import resolve
-from authz_server.config.variables import has_stage_variables
+from authz_server.config.variables import Substituted, has_stage_variables
 from authz_server.core.routes import parse
-from authz_server.core.user_pools import parse_arn
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_IDENTITY_SOURCE: Final = r"method\.request\.header\.[A-Za-z0-9._-]+"
-_SCOPE: Final = r"[!#-\[\]-~]{1,256}"
-_HOST: Final = r"(\*\.)?([A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+|\[[0-9A-Fa-f:.]+\]"
-_BASE_PATH: Final = r"/?|(/[A-Za-z0-9_.,:~-]+)+"
+_OTHER_IDENTITY_SOURCE: Final = re.compile(r"(?:\$?request\.header\.)?([A-Za-z0-9_-]+)")  # of an HTTP API, or the bare header
 _HEADER: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_STAGE_VARIABLE: Final = r"[A-Za-z0-9_]+"
 
 # Headers that route a request, frame it, authenticate it or trace it: a claim in their place breaks more than it tells.
 TAKEN_HEADERS: Final = frozenset(
@@ -54,17 +50,20 @@ def _text(value: str) -> str:
 
 def _arn(value: str) -> str:
     if not has_stage_variables(value):
-        parse_arn(value)
+        arns.parse(value)
     return value
 
 
 def _identity_source(value: str) -> str:
-    if not re.fullmatch(_IDENTITY_SOURCE, value):
-        raise ValueError(
-            f"{show(value)} is no identity source, expected one header, method.request.header.NAME; "
-            "this type of authorizer reads no query string and no second source"
-        )
-    return value
+    if re.fullmatch(patterns.IDENTITY_SOURCE, value):
+        return value
+    other = _OTHER_IDENTITY_SOURCE.fullmatch(value)
+    if other:
+        raise ValueError(f"write method.request.header.{other[1]} here, not {show(value)}")
+    raise ValueError(
+        f"{show(value)} is no identity source, expected one header, method.request.header.NAME; "
+        "this type of authorizer reads no query string and no second source"
+    )
 
 
 def _expression(value: str) -> str:
@@ -73,7 +72,7 @@ def _expression(value: str) -> str:
 
 
 def _scope(value: str) -> str:
-    if not re.fullmatch(_SCOPE, value):
+    if not re.fullmatch(patterns.SCOPE, value):
         raise ValueError(f"{show(value)} is no scope, expected 1 to 256 characters without space, quote and backslash")
     return value
 
@@ -81,7 +80,7 @@ def _scope(value: str) -> str:
 def _host(value: str) -> str:
     if value == "*":
         raise ValueError("'*' is no host; leave `hosts` out to serve every host that no other api names")
-    if not re.fullmatch(_HOST, value):
+    if not re.fullmatch(patterns.HOST, value):
         raise ValueError(f"{show(value)} is no host, expected a name such as api.example.com or *.example.com, without scheme and port")
     return value.lower()
 
@@ -108,48 +107,54 @@ def _claim_header(value: str) -> str:
 
 
 def _stage_variable(value: str) -> str:
-    if not re.fullmatch(_STAGE_VARIABLE, value):
+    if not re.fullmatch(patterns.STAGE_VARIABLE_NAME, value):
         raise ValueError(f"{show(value)} is no name of a stage variable, expected letters, digits and _")
     return value
 
 
 def _resolved(value: Any) -> Any:
-    """Read text as a plain scalar: a number or boolean may come out of the environment."""
-    return resolve(value) if isinstance(value, str) else value
+    """Read what a variable of the environment gave as a plain scalar; text that was written as text stays text."""
+    return resolve(str(value)) if isinstance(value, Substituted) else value
 
 
-def _schema(pattern: str) -> WithJsonSchema:
-    """Show editors a pattern, which is only sure of texts without variables."""
-    return WithJsonSchema({"type": "string", "pattern": rf"^({pattern})$|\$\{{"})
+def _whole(value: Any) -> Any:
+    """Take 300.0 for 300, as JSON Schema does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _key_schema(pattern: str) -> WithJsonSchema:
-    """Show editors the pattern of a key, in a form that makes them refuse all others."""
-    return WithJsonSchema({"type": "string", "allOf": [{"pattern": f"^({pattern})$"}]})
+def _lower(value: Any) -> Any:
+    """Take API Gateway's own spelling of an authorizer's type, which its OpenAPI extension writes in small letters."""
+    return "cognito_user_pools" if value == "COGNITO_USER_POOLS" else value
 
 
-def _or_variable(schema: dict[str, Any]) -> WithJsonSchema:
-    return WithJsonSchema({"anyOf": [schema, {"type": "string", "pattern": r"^\$\{[A-Z_][A-Z0-9_]*\}$"}]})
+def _between(low: int, high: int) -> WithJsonSchema:
+    return patterns.or_variable({"type": "integer", "minimum": low, "maximum": high})
 
 
-Version = Annotated[int, Strict(), AfterValidator(_version), WithJsonSchema({"type": "integer", "const": 1})]
-Text = Annotated[str, AfterValidator(_text), WithJsonSchema({"type": "string", "minLength": 1})]
-ArnText = Annotated[Text, AfterValidator(_arn)]
-IdentitySource = Annotated[Text, AfterValidator(_identity_source), _schema(_IDENTITY_SOURCE)]
+_CLAIM_HEADER: Final = (
+    rf"(?!{patterns.one_of(sorted(TAKEN_HEADERS))}$)"
+    rf"(?!(?!{patterns.one_of(sorted(_IDENTITY_HEADERS))}$){patterns.one_of(_TAKEN_PREFIXES)}){_HEADER}"
+)
+
+Version = Annotated[int, Strict(), BeforeValidator(_whole), AfterValidator(_version), WithJsonSchema({"type": "integer", "const": 1})]
+Text = Annotated[str, AfterValidator(_text), patterns.text()]
+Name = Annotated[str, AfterValidator(_text), patterns.key()]
+ArnText = Annotated[Text, AfterValidator(_arn), patterns.text(patterns.ARN, staged=True)]
+IdentitySource = Annotated[Text, AfterValidator(_identity_source), patterns.text(patterns.IDENTITY_SOURCE)]
 ExpressionText = Annotated[Text, AfterValidator(_expression)]
-Scope = Annotated[str, AfterValidator(_scope), _schema(_SCOPE)]
-Host = Annotated[str, AfterValidator(_host), _schema(_HOST)]
-BasePath = Annotated[str, AfterValidator(_base_path), _schema(_BASE_PATH)]
-ClaimHeader = Annotated[str, AfterValidator(_claim_header), _key_schema(_HEADER)]
-StageVariable = Annotated[str, AfterValidator(_stage_variable), _key_schema(_STAGE_VARIABLE)]
-Boolean = Annotated[bool, Strict(), BeforeValidator(_resolved), _or_variable({"type": "boolean"})]
-StaleCeiling = Annotated[
-    int,
-    Strict(),
-    BeforeValidator(_resolved),
-    Field(ge=60, le=604_800),
-    _or_variable({"type": "integer", "minimum": 60, "maximum": 604_800}),
+Scope = Annotated[str, AfterValidator(_scope), patterns.text(patterns.SCOPE)]
+Host = Annotated[str, AfterValidator(_host), patterns.text(patterns.HOST)]
+BasePath = Annotated[str, AfterValidator(_base_path), patterns.text(patterns.BASE_PATH)]
+Template = Annotated[str, AfterValidator(_text), patterns.key(patterns.TEMPLATE)]
+ClaimHeader = Annotated[str, AfterValidator(_claim_header), patterns.key(_CLAIM_HEADER)]
+StageVariable = Annotated[str, AfterValidator(_stage_variable), patterns.key(patterns.STAGE_VARIABLE_NAME)]
+Url = Annotated[Text, patterns.text(patterns.URL)]
+AuthorizerType = Annotated[
+    Literal["cognito_user_pools"], BeforeValidator(_lower), patterns.words("cognito_user_pools", "COGNITO_USER_POOLS")
 ]
-Seconds = Annotated[
-    int, Strict(), BeforeValidator(_resolved), Field(ge=0, le=3600), _or_variable({"type": "integer", "minimum": 0, "maximum": 3600})
-]
+AuthorizationType = Annotated[Literal["NONE", "COGNITO_USER_POOLS"], patterns.words("NONE", "COGNITO_USER_POOLS")]
+Overflow = Annotated[Literal["drop", "deny"], patterns.words("drop", "deny")]
+Boolean = Annotated[bool, Strict(), BeforeValidator(_resolved), patterns.or_variable({"type": "boolean"})]
+Whole = Annotated[int, Strict(), BeforeValidator(_whole), BeforeValidator(_resolved)]
+StaleCeiling = Annotated[Whole, Field(ge=60, le=604_800), _between(60, 604_800)]
+Seconds = Annotated[Whole, Field(ge=0, le=3_600), _between(0, 3_600)]

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from authz_server.config import schema
+from authz_server.config import arns, schema
 from authz_server.config.variables import fill
-from authz_server.core.user_pools import Arn, KeySettings, UserPool, parse_arn
+from authz_server.core.user_pools import Arn, KeySettings, UserPool
 
 _AT_AWS: Final = schema.UserPool()
 
@@ -80,4 +80,4 @@ class Loaded:
 
 
 def _arns(authorizer: schema.Authorizer, api: schema.Api) -> tuple[Arn, ...]:
-    return tuple(parse_arn(fill(text, api.stage_variables)) for text in authorizer.provider_arns)
+    return tuple(arns.parse(fill(text, api.stage_variables)) for text in authorizer.provider_arns)

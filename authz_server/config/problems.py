@@ -82,17 +82,18 @@ def one_of(word: str, choices: Iterable[str]) -> str:
     return expected + did_you_mean(word, names)
 
 
-def show(value: Any) -> str:
+def show(value: Any, longest: int = _MAX_SHOWN) -> str:
     """Name a value of a file in a message.
 
     Args:
         value: text, a number, a boolean, a list or a mapping.
+        longest: characters of a text that are shown.
 
     Returns:
         The value, shortened, or its kind.
     """
     if isinstance(value, str):
-        return repr(value if len(value) <= _MAX_SHOWN else value[:_MAX_SHOWN] + "…")
+        return repr(value if len(value) <= longest else value[:longest] + "…")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

@@ -58,15 +58,32 @@ def read(path: Path, environment: Mapping[str, str]) -> Source:
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refusal(path, error.object[: error.start], "is not UTF-8") from None
+    return compose(str(path), text, environment)
+
+
+def compose(file: str, text: str, environment: Mapping[str, str]) -> Source:
+    """Read YAML.
+
+    Args:
+        file: as it is named in problems.
+        text: what it holds.
+        environment: value by name, for `${NAME}`.
+
+    Returns:
+        Its data, with what is wrong about single values.
+
+    Raises:
+        ConfigurationError: when it can not be read to its end.
+    """
     forbidden = _FORBIDDEN.search(text)
     if forbidden:
-        raise _refusal(path, text[: forbidden.start()].encode(), f"holds the character {forbidden[0]!r}, which YAML does not allow")
-    return _Composer(str(path), environment).compose(text)
+        raise _refusal(file, text[: forbidden.start()].encode(), f"holds the character {forbidden[0]!r}, which YAML does not allow")
+    return _Composer(file, environment).compose(text)
 
 
-def _refusal(path: Path, before: bytes, message: str) -> ConfigurationError:
+def _refusal(file: Path | str, before: bytes, message: str) -> ConfigurationError:
     lines = before.decode().split("\n")
-    return ConfigurationError([Problem(file=str(path), line=len(lines), column=len(lines[-1]) + 1, message=f"the file {message}")])
+    return ConfigurationError([Problem(file=str(file), line=len(lines), column=len(lines[-1]) + 1, message=f"the file {message}")])
 
 
 def _place(event: Any) -> tuple[int, int]:

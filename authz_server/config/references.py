@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from authz_server.config import arns
 from authz_server.config.fields import TAKEN_HEADERS, identity_header
 from authz_server.config.loaded import Loaded
 from authz_server.config.problems import Problem, one_of
@@ -12,7 +13,6 @@ from authz_server.config.sentences import Location
 from authz_server.config.source import Source, entries
 from authz_server.config.variables import fill
 from authz_server.core.routes import Routes
-from authz_server.core.user_pools import parse_arn
 
 _ANY_HOST: Final = ("",)
 _NO_STAGE: Final = Api()
@@ -80,7 +80,7 @@ def _arns(source: Source, loaded: Loaded, broken: AbstractSet[Location]) -> Iter
             continue
         for index, text in enumerate(authorizer.provider_arns):
             try:
-                parse_arn(fill(text, stage.stage_variables))
+                arns.parse(fill(text, stage.stage_variables))
             except ValueError as error:
                 yield source.at_value(("authorizers", name, "provider_arns", index), f"for api {api!r}: {error}")
 
@@ -114,9 +114,9 @@ def _headers(source: Source, loaded: Loaded) -> Iterator[Problem]:
 def _issuers(source: Source, loaded: Loaded) -> Iterator[Problem]:
     """Require that the issuer of a token tells an authorizer which user pool it is from."""
     for api in loaded.configuration.apis.values():
-        for name, arns in loaded.authorizers(api).items():
+        for name, pools in loaded.authorizers(api).items():
             owners: dict[str, str] = {}
-            pairs = ((issuer, arn.pool_id) for arn in arns for issuer in loaded.issuers(loaded.configuration.authorizers[name], arn))
+            pairs = ((issuer, arn.pool_id) for arn in pools for issuer in loaded.issuers(loaded.configuration.authorizers[name], arn))
             for issuer, pool_id in pairs:
                 owner = owners.setdefault(issuer, pool_id)
                 if owner != pool_id:
@@ -127,6 +127,6 @@ def _issuers(source: Source, loaded: Loaded) -> Iterator[Problem]:
 def _pool_ids(source: Source, loaded: Loaded) -> Iterator[Problem]:
     """Require that every entry of `user_pools` belongs to a pool that is in use."""
     apis = (_NO_STAGE, *loaded.configuration.apis.values())
-    named = {arn.pool_id for api in apis for arns in loaded.authorizers(api).values() for arn in arns}
+    named = {arn.pool_id for api in apis for pools in loaded.authorizers(api).values() for arn in pools}
     for pool_id in entries(entries(source.data).get("user_pools")).keys() - named:
         yield source.at_key(("user_pools", pool_id), f"no authorizer names user pool {pool_id!r}{one_of(pool_id, sorted(named))}")

@@ -12,24 +12,32 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
 from authz_server.config.fields import (
     ArnText,
+    AuthorizationType,
+    AuthorizerType,
     BasePath,
     Boolean,
     ClaimHeader,
     ExpressionText,
     Host,
     IdentitySource,
+    Name,
+    Overflow,
     Scope,
     Seconds,
     StageVariable,
     StaleCeiling,
+    Template,
     Text,
+    Url,
     Version,
 )
+from authz_server.config.patterns import OPEN_URL, words
 from authz_server.config.urls import check_url
 from authz_server.core.routes import HttpMethod, parse
 
@@ -43,7 +51,7 @@ class _Model(BaseModel):
 class Authorizer(_Model):
     """An API Gateway authorizer: where the token is, and which user pools may have issued it."""
 
-    type: Literal["cognito_user_pools"] = Field(description="API Gateway's COGNITO_USER_POOLS.", examples=["cognito_user_pools"])
+    type: AuthorizerType = Field(description="API Gateway's COGNITO_USER_POOLS.", examples=["cognito_user_pools"])
     provider_arns: tuple[ArnText, ...] = Field(
         min_length=1,
         max_length=1000,
@@ -69,16 +77,31 @@ class Authorizer(_Model):
     )
 
 
+_GUARDED_OR_PUBLIC: Final[JsonDict] = {
+    "anyOf": [
+        {"required": ["authorizer"], "properties": {"authorization_type": {"not": {"const": NONE}}}},
+        {
+            "required": ["authorization_type"],
+            "properties": {
+                "authorization_type": {"not": {"const": "COGNITO_USER_POOLS"}},
+                "authorizer": False,
+                "authorization_scopes": {"maxItems": 0},
+            },
+        },
+    ]
+}
+
+
 class Method(_Model):
     """What one method of a resource asks for."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["authorizer"]}, {"required": ["authorization_type"]}]})
+    model_config = ConfigDict(json_schema_extra=_GUARDED_OR_PUBLIC)
 
     authorizer: Text | None = Field(default=None, description="Name of an authorizer.")
     authorization_scopes: tuple[Scope, ...] = Field(
         default=(), description="An access token must have any one of these. Without them, the method takes ID tokens only."
     )
-    authorization_type: Literal["NONE", "COGNITO_USER_POOLS"] | None = Field(
+    authorization_type: AuthorizationType | None = Field(
         default=None, description="NONE makes the method public. COGNITO_USER_POOLS needs an authorizer, and may be left out beside one."
     )
 
@@ -98,7 +121,7 @@ def _metadata_kind(value: Any) -> str | None:
 
 
 DynamicMetadata = Annotated[
-    Annotated[Literal["off", "all"], Tag("word")] | Annotated[tuple[Text, ...], Field(min_length=1), Tag("list")],
+    Annotated[Literal["off", "all"], Tag("word"), words("off", "all")] | Annotated[tuple[Text, ...], Field(min_length=1), Tag("list")],
     Discriminator(_metadata_kind, custom_error_type="dynamic_metadata", custom_error_message="expected off, all or a list of claims"),
 ]
 
@@ -116,14 +139,14 @@ class Api(_Model):
         default={},
         description="Request header for the upstream: claim that it carries. A client's own copies of these headers are removed.",
     )
-    claim_headers_overflow: Literal["drop", "deny"] = Field(
+    claim_headers_overflow: Overflow = Field(
         default="drop",
         description="Beyond 8 KiB of claim headers: drop leaves out each header that does not fit any more, deny denies the request.",
     )
     forward_token: Boolean = Field(default=True, description="Whether the token goes on to the upstream, as on API Gateway.")
     dynamic_metadata: DynamicMetadata = Field(default="off", description="Claims for Envoy's dynamic metadata: off, all, or a list.")
     log_claims: tuple[Text, ...] = Field(default=(), description="Claims that may appear in the decision log.")
-    routes: dict[Text, dict[Literal[HttpMethod, "ANY"], Method]] = Field(
+    routes: dict[Template, dict[Literal[HttpMethod, "ANY"], Method]] = Field(
         default={}, description="Resource template, such as /pets/{petId} or /files/{proxy+}: method: what it asks for."
     )
 
@@ -144,11 +167,22 @@ class Keys(_Model):
     stale_ceiling_in_seconds: StaleCeiling = Field(default=86_400, description=_STALE_CEILING)
 
 
+_ONE_TRUSTWORTHY_PLACE: Final[JsonDict] = {
+    "not": {"required": ["jwks_uri", "jwks_file"]},
+    "anyOf": [
+        {"properties": {"jwks_uri": {"not": {"pattern": f"^{OPEN_URL}"}}}},
+        {"required": ["allow_http"], "properties": {"allow_http": {"not": {"const": False}}}},
+    ],
+}
+
+
 class UserPool(_Model):
     """Where the keys of a user pool are, when they are not at AWS, and how they are kept, when it is not as `keys` says."""
 
+    model_config = ConfigDict(json_schema_extra=_ONE_TRUSTWORTHY_PLACE)
+
     allow_http: Boolean = Field(default=False, description="Whether jwks_uri may be http to a host that is not this one. For tests only.")
-    jwks_uri: Text | None = Field(default=None, description="URL of the key set: https, or http to a loopback address.")
+    jwks_uri: Url | None = Field(default=None, description="URL of the key set: https, or http to a loopback address.")
     jwks_file: Text | None = Field(default=None, description="File that holds the key set, relative to the configuration file.")
     issuer: Text | None = Field(
         default=None, description="The `iss` of the pool's tokens, where it is not the one that follows from the ARN."
@@ -172,9 +206,9 @@ class Configuration(_Model):
     """Configuration of authz-server."""
 
     version: Version = Field(description="Version of this format.", examples=[1])
-    authorizers: dict[Text, Authorizer] = Field(default={}, description="Authorizers by name.")
-    apis: dict[Text, Api] = Field(default={}, description="Apis by name.")
-    user_pools: dict[Text, UserPool] = Field(default={}, description="By pool id: where keys come from when it is not AWS.")
+    authorizers: dict[Name, Authorizer] = Field(default={}, description="Authorizers by name.")
+    apis: dict[Name, Api] = Field(default={}, description="Apis by name.")
+    user_pools: dict[Name, UserPool] = Field(default={}, description="By pool id: where keys come from when it is not AWS.")
     keys: Keys = Field(default_factory=Keys, description="How keys are kept, where `user_pools` does not say otherwise.")
 
 

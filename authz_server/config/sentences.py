@@ -25,6 +25,22 @@ _MODELS: Final[Mapping[tuple[str, int], type[BaseModel]]] = {
 }
 
 
+# What API Gateway, its OpenAPI extensions, CloudFormation and SAM call a key, where more than capitals and `_` differ.
+_FOREIGN_KEYS: Final[Mapping[str, str]] = {
+    "providerarn": "provider_arns",
+    "userpoolarn": "provider_arns",
+    "userpoolarns": "provider_arns",
+    "validationexpression": "identity_validation_expression",
+    "reauthorizeevery": "authorizer_result_ttl_in_seconds",
+    "authorizerid": "authorizer",
+    "scopes": "authorization_scopes",
+    "variables": "stage_variables",
+    "domainname": "hosts",
+    "paths": "routes",
+}
+_FOREIGN_WORDS: Final[Mapping[str, str]] = {"x-amazon-apigateway-any-method": "ANY", "*": "ANY"}
+
+
 def problem(source: Source, error: ErrorDetails) -> Problem | None:
     """Turn an error of the schema into a problem of the file.
 
@@ -45,12 +61,24 @@ def problem(source: Source, error: ErrorDetails) -> Problem | None:
 
 def _is_told(error: ErrorDetails) -> bool:
     hole = error["input"] is HOLE and error["type"] != "extra_forbidden"
+    if error["type"] == "missing":
+        return any(_our_name(key, error["loc"]) == error["loc"][-1] for key in error["input"])
     return hole or (error["type"] == "too_short" and bool(error["input"]))  # pydantic does not count items that are wrong
 
 
 def _unknown_key(error: ErrorDetails) -> str:
     key = str(error["loc"][-1])
-    return f"unknown key {key!r}{one_of(key, _fields(error['loc']))}"
+    name = _our_name(key, error["loc"])
+    return f"unknown key {key!r}{one_of(key, _fields(error['loc']))}" if name is None else f"write `{name}` here, not {key!r}"
+
+
+def _our_name(key: str, location: Location) -> str | None:
+    """Find the key that another format writes as *key*, such as `providerARNs` for `provider_arns`."""
+    fields = _fields(location)
+    folded = re.sub(r"[\W_]", "", key).lower()
+    names = {name.replace("_", ""): name for name in fields}
+    name = names.get(folded) or _FOREIGN_KEYS.get(folded)
+    return name if name in fields else None
 
 
 def _missing(error: ErrorDetails) -> str:
@@ -71,6 +99,8 @@ def _wrong_value(error: ErrorDetails) -> str:
 def _wrong_word(error: ErrorDetails) -> str:
     choices = re.findall(r"\w+", error["ctx"]["expected"].replace(" or ", " "))
     word = error["input"]
+    if isinstance(word, str) and _FOREIGN_WORDS.get(word) in choices:
+        return f"write {_FOREIGN_WORDS[word]} here, not {word!r}"
     return f"{show(word)} is not possible here{one_of(word if isinstance(word, str) else '', choices)}"
 
 

@@ -10,6 +10,12 @@ _VARIABLE: Final = re.compile(r"\$\$\{|\$\{(?:([A-Z_][A-Z0-9_]*)\}|(stageVariabl
 _STAGE_VARIABLE: Final = re.compile(r"\$\{stageVariables\.([A-Za-z0-9_]+)\}")
 
 
+class Substituted(str):
+    """A text that a variable of the environment is part of: it may stand for a number or a boolean."""
+
+    __slots__ = ()
+
+
 def substitute(text: str, environment: Mapping[str, str], *, staged: bool) -> tuple[str, list[str]]:
     """Replace the variables of the environment, once: what they hold is not looked into.
 
@@ -19,7 +25,7 @@ def substitute(text: str, environment: Mapping[str, str], *, staged: bool) -> tu
         staged: whether stage variables may stand here; they are kept.
 
     Returns:
-        The text without variables of the environment, and what is wrong with the variables it has.
+        The text without variables of the environment, `Substituted` if it had any, and what is wrong with the variables it has.
     """
     wrong: list[str] = []
 
@@ -38,7 +44,8 @@ def substitute(text: str, environment: Mapping[str, str], *, staged: bool) -> tu
             wrong.append(f"{show(found[0])} is no variable, expected ${{NAME}} of A-Z, 0-9 and _; a literal ${{ is written $${{")
         return found[0] if stage_variable else "${"
 
-    return _VARIABLE.sub(value, text), wrong
+    replaced = _VARIABLE.sub(value, text)
+    return Substituted(replaced) if any(found[1] for found in _VARIABLE.finditer(text)) else replaced, wrong
 
 
 def _is_utf8(value: str) -> bool:

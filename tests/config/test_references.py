@@ -9,7 +9,7 @@ STAGED_ARN = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/${stageVariabl
 HOME = f"{{type: cognito_user_pools, provider_arns: ['{ARN}']}}"
 STAGED = f"{{type: cognito_user_pools, provider_arns: ['{ARN}', »'{STAGED_ARN}']}}"
 PUBLIC = "{authorization_type: NONE}"
-NO_ARN = "is no user pool ARN, expected arn:{partition}:cognito-idp:{region}:{account}:userpool/{poolId}"
+NO_ARN = "is no user pool ARN: its end is 'userpool/x', expected userpool/{poolId} with a pool id such as eu-west-1_Ab1Cd2Ef3"
 SECOND = "with this base path already, expected another host or base_path"
 
 

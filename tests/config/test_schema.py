@@ -25,6 +25,7 @@ API = (
     "forward_token, dynamic_metadata, log_claims, routes"
 )
 LINEAR = "look-around, back-references and possessive repetition are not supported, so that matching takes linear time"
+METHOD = ", expected one of authorizer, authorization_scopes, authorization_type"
 TYPES = ", expected one of NONE, COGNITO_USER_POOLS"
 METHODS = ", expected one of GET, HEAD, OPTIONS, PATCH, POST, PUT, DELETE, ANY"
 MISSING_TYPE = "key 'type' is missing, expected for example `type: \"cognito_user_pools\"`"
@@ -62,7 +63,9 @@ TAKEN_HEADERS = (
         ("»{}", ["key 'version' is missing, expected for example `version: 1`"]),
         ("version: »2", ["version 2 is not known, expected 1"]),
         ("version: »'1'", ["expected a whole number, not '1'"]),
-        ("version: »1.0", ["expected a whole number, not the number 1.0"]),
+        ("version: »1.5", ["expected a whole number, not the number 1.5"]),
+        ("version: 1.0", []),
+        ("»Version: 1", ["write `version` here, not 'Version'"]),
         ("version: »true", ["expected a whole number, not true"]),
         ("version: 1\n»authoriser: {}", [f"unknown key 'authoriser'{TOP}; did you mean 'authorizers'?"]),
         ("version: 1\n»'[key]': {}", [f"unknown key '[key]'{TOP}; did you mean 'keys'?"]),
@@ -141,15 +144,56 @@ def test_what_an_authorizer_must_have(refuses, text, messages):
         ("app_clients: [a, »5, »'']", [TEXT, EMPTY]),
         ("accept_updated_issuer: »on", ["expected true or false, not 'on'"]),
         ("accept_updated_issuer: »1", ["expected true or false, not the number 1"]),
+        ("authorizer_result_ttl_in_seconds: »'300'", ["expected a whole number, not '300'"]),
+        ("accept_updated_issuer: »'true'", ["expected true or false, not 'true'"]),
+        ("identity_source: »Authorization", ["write method.request.header.Authorization here, not 'Authorization'"]),
         (
-            "»identitySource: x",
-            [f"unknown key 'identitySource'{AUTHORIZER}; did you mean 'identity_source'?"],
+            "identity_source: »'$request.header.X-Token'",
+            ["write method.request.header.X-Token here, not '$request.header.X-Token'"],
         ),
     ],
 )
 def test_what_an_authorizer_may_have(refuses, keys, messages):
     """Each other key of an authorizer takes what API Gateway takes."""
     refuses(f"version: 1\nauthorizers:\n  a:\n    type: cognito_user_pools\n    provider_arns: ['{ARN}']\n    {keys}", *messages)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours", "value"),
+    [
+        ("providerARNs", "provider_arns", f"['{ARN}']"),
+        ("ProviderARNs", "provider_arns", f"['{ARN}']"),
+        ("UserPoolArn", "provider_arns", f"['{ARN}']"),
+        ("identitySource", "identity_source", "x"),
+        ("identityValidationExpression", "identity_validation_expression", "x"),
+        ("ValidationExpression", "identity_validation_expression", "x"),
+        ("authorizerResultTtlInSeconds", "authorizer_result_ttl_in_seconds", "300"),
+        ("Type", "type", "cognito_user_pools"),
+    ],
+)
+def test_api_gateways_spelling_of_a_key_is_answered_with_ours(refuses, foreign, ours, value):
+    """A key that was pasted from API Gateway, CloudFormation or SAM is told with its name here first, and not called missing, too."""
+    required = {"type": "cognito_user_pools", "provider_arns": f"['{ARN}']"}
+    keys = [f"»{foreign}: {value}", *(f"{key}: {wanted}" for key, wanted in required.items() if key != ours)]
+
+    refuses(f"version: 1\nauthorizers: {{a: {{{', '.join(keys)}}}}}", f"write `{ours}` here, not {foreign!r}")
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [("authorizationScopes", "authorization_scopes"), ("scopes", "authorization_scopes"), ("AuthorizationType", "authorization_type")],
+)
+def test_api_gateways_spelling_in_a_method_is_answered_with_ours(refuses, foreign, ours):
+    """The same holds for what stands in a method."""
+    refuses(f"{HEAD}apis: {{a: {{routes: {{/: {{GET: {{authorizer: home, »{foreign}: []}}}}}}}}}}", f"write `{ours}` here, not {foreign!r}")
+
+
+@pytest.mark.parametrize("spelling", ["cognito_user_pools", "COGNITO_USER_POOLS"])
+def test_the_type_of_an_authorizer_may_be_in_capitals(configure, spelling):
+    """API Gateway's API writes it so, its OpenAPI extension in small letters; both are one type."""
+    home = configure(HEAD.replace("cognito_user_pools", spelling)).configuration.authorizers["home"]
+
+    assert home.type == "cognito_user_pools"
 
 
 @pytest.mark.parametrize(
@@ -209,9 +253,10 @@ def test_an_api(refuses, keys, messages):
         ("»get: {authorizer: home}", [f"'get' is not possible here{METHODS}; did you mean 'GET'?"]),
         ("»TRACE: {authorizer: home}", [f"'TRACE' is not possible here{METHODS}"]),
         (
-            "GET: {authorizer: home, »scopes: [a]}",
-            ["unknown key 'scopes', expected one of authorizer, authorization_scopes, authorization_type"],
+            "GET: {authorizer: home, »audience: [a]}",
+            [f"unknown key 'audience'{METHOD}"],
         ),
+        ("»x-amazon-apigateway-any-method: {authorizer: home}", ["write ANY here, not 'x-amazon-apigateway-any-method'"]),
         ("GET: {authorizer: home, authorization_scopes: []}", []),
         ("GET: {authorizer: home, authorization_type: COGNITO_USER_POOLS}", []),
         ("GET: {authorization_type: NONE, authorization_scopes: []}", []),
