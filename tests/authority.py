@@ -17,6 +17,7 @@ from authz_server.transport.tls import TlsFiles
 
 SERVER, ENVOY = "authz.test", "spiffe://test/ns/edge/sa/envoy"
 _serial = itertools.count(1)
+_USAGES = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "crl_sign", "encipher_only", "decipher_only")
 
 
 def pem(key, passphrase=None):
@@ -41,19 +42,44 @@ class Pair:
         return self
 
 
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What the certificate of a CA says beside its names: as little as it can.
+
+    Args:
+        ca: whether it is a CA.
+        critical: whether a reader must understand that.
+        path_length: how many CAs may follow.
+        signs: whether its key usage includes the signing of certificates; None states no usage.
+        identifiers: whether it, and what it issues, name keys by their hashes.
+        permitted: the only domain that it may issue certificates for.
+        days: until it expires.
+    """
+
+    ca: bool = True
+    critical: bool = True
+    path_length: int | None = None
+    signs: bool | None = None
+    identifiers: bool = False
+    permitted: str | None = None
+    days: float = 30
+
+
 class Authority:
     """Issue certificates.
 
     Args:
-        name: of the CA.
+        name: of the CA; None leaves it empty.
         parent: that issues the CA's own certificate; None signs itself.
+        form: of the CA's own certificate.
     """
 
-    def __init__(self, name: str = "root", parent: "Authority | None" = None) -> None:
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, name: str | None = "root", parent: "Authority | None" = None, form: Form = Form()) -> None:
+        self.name = x509.Name([] if name is None else [x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.form = form
+        self.key = ec.generate_private_key(ec.SECP256R1())
         issuer = parent or self
-        self.certificate = issuer._sign(self.name, self._key.public_key(), [], 30, ca=True)
+        self.certificate = issuer._sign(self.name, self.key.public_key(), [], form.days, form)
 
     def issue(
         self,
@@ -78,20 +104,29 @@ class Authority:
         """Issue the one of an Envoy that may ask."""
         return self.issue(uris=[ENVOY], usage=ExtendedKeyUsageOID.CLIENT_AUTH, **more)
 
-    def _sign(self, subject, public_key, names, days, *, ca=False, usage=None) -> bytes:
+    def _sign(self, subject, public_key, names, days, form=Form(ca=False), usage=None) -> bytes:
         end = datetime.now(UTC) + timedelta(days=days)
         builder = (
             x509.CertificateBuilder(subject_name=subject, issuer_name=self.name, public_key=public_key)
             .serial_number(next(_serial))
             .not_valid_before(min(end, datetime.now(UTC)) - timedelta(days=1))
             .not_valid_after(end)
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.BasicConstraints(ca=form.ca, path_length=form.path_length), critical=form.critical)
         )
+        if form.signs is not None:
+            usage_stated = x509.KeyUsage(digital_signature=True, key_cert_sign=form.signs, **dict.fromkeys(_USAGES, False))
+            builder = builder.add_extension(usage_stated, critical=True)
+        if form.permitted is not None:
+            builder = builder.add_extension(x509.NameConstraints([x509.DNSName(form.permitted)], None), critical=True)
+        if self.form.identifiers:
+            issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+            builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+            builder = builder.add_extension(issuer, critical=False)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         if usage is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 def files(folder: Path, pair: Pair, client_ca: bytes | None = None) -> TlsFiles:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from authz_server.core.user_pools import UserPool
 from authz_server.keys.jwks import MAX_DOCUMENT_SIZE
+from authz_server.trust import client_context
 
 TIMEOUT_SECONDS: Final = 1.5
 
@@ -64,7 +65,7 @@ class Fetcher:
     @cached_property
     def _tls(self) -> ssl.SSLContext:
         """What trusts the system's authorities."""
-        return ssl.create_default_context()
+        return client_context()
 
     async def __call__(self, pool: UserPool, etag: str | None = None) -> Answer:
         """Fetch one document.
@@ -97,7 +98,7 @@ class Fetcher:
         if ca_file is None:
             return self._tls
         try:
-            return await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
+            return await asyncio.to_thread(client_context, ca_file)
         except OSError as error:  # ssl.SSLError is one
             raise FetchError("ca_file", f"{ca_file} holds no certificates to trust: {error.strerror}") from error
 

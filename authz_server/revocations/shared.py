@@ -6,6 +6,7 @@ an older copy, takes nothing back.
 
 import math
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import redis
 from authz_server.core.revocations import Revocation, Revocations
 from authz_server.revocations.source import MAX_ENTRIES, Observer, RevocationsError
 from authz_server.revocations.text import parse, write
+from authz_server.trust import FLAGS_OFF, FLAGS_ON
 
 KEY: Final = "authz:revocations"  # a sorted set: entries without `until`, which is their score
 STREAM: Final = "authz:revocations:new"  # a stream: `entry`, `undo` with a name, or something else when the set alone says what is refused
@@ -211,11 +213,18 @@ def connect(url: str, password: str | None) -> Server:
     more = {} if password is None else {"password": password}
     timeouts = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
     try:
-        client = redis.Redis.from_url(url, **timeouts, **more)
+        client = redis.Redis.from_url(url, **timeouts, **_flags(url), **more)
         client.connection_pool.make_connection()  # which tells what it does not understand, and does not connect yet
         return Server(client, _place(url))
     except (ValueError, TypeError, AttributeError, redis.RedisError) as error:
         raise RevocationsError("the URL of Redis can not be read, expected rediss://HOST:PORT/DB, redis://… or unix:///PATH") from error
+
+
+def _flags(url: str) -> dict[str, list[ssl.VerifyFlags]]:
+    """See `trust`; redis-py makes a context of its own for each connection."""
+    if not url.startswith("rediss:"):
+        return {}
+    return {"ssl_include_verify_flags": [FLAGS_ON], "ssl_exclude_verify_flags": [FLAGS_OFF]}
 
 
 def _place(url: str) -> str:

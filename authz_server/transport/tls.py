@@ -12,6 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from authz_server.trust import unify
+
 PROTOCOL: Final = "h2"
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; HTTP/2 forbids all without forward secrecy
 
@@ -191,7 +193,7 @@ def _context(chain: bytes, key: bytes, client_ca: Sequence[x509.Certificate] | N
     _load(context, chain + key)
     if client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # an intermediate CA may be the one that is believed, as grpcio has it
+        unify(context)  # grpcio believes the same: an intermediate CA, and one without key usage
         context.load_verify_locations(cadata=b"".join(certificate.public_bytes(Encoding.DER) for certificate in client_ca))
     return context
 

@@ -1,0 +1,95 @@
+"""Certificate authorities as people make them, and chains that none of them vouches for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from tests.authority import ENVOY, SERVER, Authority, Form, Pair
+
+PLAIN: Final = Form()
+
+
+class Site(NamedTuple):
+    """What a CA was asked for.
+
+    Args:
+        ca: the certificates that are trusted.
+        server: what the server shows.
+        client: what a client shows.
+    """
+
+    ca: bytes
+    server: Pair
+    client: Pair
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One way to make certificates.
+
+    Args:
+        name: says how.
+        make: makes them.
+        error: what OpenSSL says of the server's chain; empty when it is believed.
+    """
+
+    name: str
+    make: Callable[[], Site]
+    error: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _of(form: Form, name: str | None = "plain") -> Site:
+    authority = Authority(name, form=form)
+    return Site(authority.certificate, authority.server(), authority.envoy())
+
+
+def _below(root: Form, between: Form = PLAIN) -> Site:
+    authority = Authority("above", form=root)
+    issuer = Authority("between", authority, between)
+    chains = (Pair(pair.certificate + issuer.certificate, pair.key) for pair in (issuer.server(), issuer.envoy()))
+    return Site(authority.certificate, *chains)
+
+
+def _intermediate() -> Site:
+    issuer = Authority("between", Authority("above"))
+    return Site(issuer.certificate, issuer.server(), issuer.envoy())
+
+
+def _signed_by(issuer: Authority, **more) -> Site:
+    """Trust one CA; another signs, which has its name."""
+    return Site(Authority("plain").certificate, issuer.server(**more), issuer.envoy(**more))
+
+
+def _issued(**more) -> Site:
+    authority = Authority("plain")
+    server = authority.issue(**{"dns": [SERVER], "usage": None, **more})
+    return Site(authority.certificate, server, authority.issue(uris=[ENVOY], usage=ExtendedKeyUsageOID.SERVER_AUTH))
+
+
+BELIEVED: Final = [
+    Shape("as openssl req -x509 makes it", lambda: _of(Form(identifiers=True))),
+    Shape("without key identifiers", lambda: _of(PLAIN)),
+    Shape("basic constraints that are not critical", lambda: _of(Form(critical=False, signs=True, identifiers=True))),
+    Shape("as cert-manager makes it", lambda: _of(Form(signs=True, identifiers=True))),
+    Shape("without a name", lambda: _of(Form(signs=True, identifiers=True), None)),
+    Shape("a root and an intermediate", lambda: _below(PLAIN)),
+    Shape("an intermediate that is trusted alone", _intermediate),
+]
+BAD: Final = [
+    Shape("another CA", lambda: _signed_by(Authority("other")), "unable to get local issuer certificate"),
+    Shape("another CA of the same name", lambda: _signed_by(Authority("plain")), "certificate signature failure"),
+    Shape("a CA without CA:TRUE", lambda: _of(Form(ca=False)), "invalid CA certificate"),
+    Shape("an intermediate without CA:TRUE", lambda: _below(PLAIN, Form(ca=False)), "invalid CA certificate"),
+    Shape("a CA whose key usage is another", lambda: _of(Form(signs=False)), "invalid CA certificate"),
+    Shape("more intermediates than allowed", lambda: _below(Form(path_length=0)), "path length constraint exceeded"),
+    Shape("a domain that the CA may not issue for", lambda: _of(Form(permitted="example.com")), "permitted subtree violation"),
+    Shape("a CA that has expired", lambda: _of(Form(days=-1)), "certificate has expired"),
+    Shape("a server certificate that has expired", lambda: _issued(days=-1), "certificate has expired"),
+    Shape("a certificate for another use", lambda: _issued(usage=ExtendedKeyUsageOID.CLIENT_AUTH), "unsuitable certificate purpose"),
+    Shape("another host", lambda: _issued(dns=["elsewhere.test"]), "Hostname mismatch"),
+]
