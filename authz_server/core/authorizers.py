@@ -167,6 +167,7 @@ class CognitoUserPools:
         try:
             tokens.verify(token, proof.key)
             tokens.check_times(token.claims, now)
+            tokens.check_texts(token.claims)
             self._check_claims(token.claims, scopes)
             if self.revocations is None:
                 return Verified(token.claims, proof)

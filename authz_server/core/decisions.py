@@ -89,7 +89,8 @@ class Reason(Enum):
         "Resources of the api match the path, but none of them declares the method or ANY, or API Gateway has no such method."
     )
     CONTEXT_REFUSED = _misconfigured(
-        "Envoy's context_extensions name an authorizer or scopes without an api, scopes without an authorizer, or blank scopes."
+        "Envoy's context_extensions name an authorizer or scopes without an api, scopes without an authorizer, blank scopes, "
+        "or a key that looks like one of these three and is none."
     )
     API_UNKNOWN = _misconfigured("Envoy's context_extensions name an api that the configuration does not have.")
     AUTHORIZER_UNKNOWN = _misconfigured("Envoy's context_extensions name an authorizer that this api cannot use.")
@@ -105,6 +106,9 @@ class Reason(Enum):
     TOKEN_EXPIRED = _unauthorized("The token's `exp` is past: sign in again or refresh the token.", "The incoming token has expired")
     TIME_CLAIM_INVALID = _unauthorized("`exp` is absent, or `exp`, `iat` or `nbf` is no number of seconds between 1970 and 9999.")
     NOT_YET_VALID = _unauthorized("The token's `nbf` is in the future.")
+    CLAIM_TYPE_INVALID = _unauthorized(
+        "`iss`, `sub`, `jti`, `client_id`, `token_use` or `username` is no text, or `aud` is neither a text nor a list of texts."
+    )
     WRONG_TOKEN_USE = _unauthorized("A route without scopes takes ID tokens only, a route with scopes takes access tokens only.")
     AUDIENCE_REFUSED = _unauthorized("The token's `aud` does not match the authorizer's identity_validation_expression.")
     APP_CLIENT_REFUSED = _unauthorized("The token was issued to an app client that is not in the authorizer's app_clients.")

@@ -13,6 +13,9 @@ from authz_server.core.request import Request
 from authz_server.core.routes import METHODS, Routes
 
 NAMED_BY_ENVOY: Final = "(named by Envoy)"
+CONTEXT_KEYS: Final = frozenset({"api", "authorizer", "authorization_scopes"})  # what Envoy's context_extensions may say
+_ALIKE: Final = ("api", "authori")  # how a slip in one of them begins, which must not open a route
+_MAX_KEY: Final = 64
 MAX_NAMED_ROUTES: Final = 10_000
 MAX_SEEN: Final = 1_024  # requests that are not looked at twice
 MAX_SEEN_LENGTH: Final = 512  # of all three together; clients may send 60 KiB
@@ -283,6 +286,11 @@ class Gateway:
     def _api(self, request: Request, segments: list[str]) -> tuple[Api, list[str]]:
         """Find the api: the one that Envoy names, or by host and base path."""
         context = request.context
+        if not context:
+            return self.hosts.find(request.host, segments)
+        for key in context:
+            if key not in CONTEXT_KEYS and key.lower().startswith(_ALIKE):
+                raise Denied(Reason.CONTEXT_REFUSED, details=(("context_extension", key[:_MAX_KEY]),))
         if "authorization_scopes" in context and "authorizer" not in context:
             raise Denied(Reason.CONTEXT_REFUSED)
         if "api" not in context:

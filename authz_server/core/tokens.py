@@ -170,6 +170,28 @@ def _is_time(value: object) -> bool:
     return type(value) in {int, float} and 0 <= value < YEAR_10000  # type: ignore[operator]
 
 
+def check_texts(claims: Mapping[str, Any]) -> None:
+    """Require text where RFC 7519 and Cognito have text: other readers of the token refuse it, or read a value of their own into it.
+
+    Args:
+        claims: of a verified token.
+
+    Raises:
+        Denied: CLAIM_TYPE_INVALID, with the name of the claim.
+
+    Source: RFC 7519 sections 4.1.1 to 4.1.3 and 4.1.7 (StringOrURI); Cognito guide, "Understanding user pool JSON web tokens".
+    """
+    for name in _TEXTS:
+        if not isinstance(claims.get(name, ""), str):
+            raise Denied(Reason.CLAIM_TYPE_INVALID, details=(("claim", name),))
+    audience = claims.get("aud", "")
+    if not isinstance(audience, str) and not (isinstance(audience, list) and all(isinstance(each, str) for each in audience)):
+        raise Denied(Reason.CLAIM_TYPE_INVALID, details=(("claim", "aud"),))
+
+
+_TEXTS: Final = ("iss", "sub", "jti", "client_id", "token_use", "username")
+
+
 def decode(part: bytes) -> bytes:
     """Decode one part of a compact JWS; every sequence of octets has exactly one spelling.
 

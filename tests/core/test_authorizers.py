@@ -166,6 +166,7 @@ RULES: Final[list[tuple[Reason, str, Any, Callable[[UserPool], Any]]]] = [
     (Reason.TIME_CLAIM_INVALID, "iat", "yesterday", lambda _: 1),
     (Reason.TOKEN_EXPIRED, "exp", 1, lambda _: YEAR_10000 - 1),
     (Reason.NOT_YET_VALID, "nbf", YEAR_10000 - 1, lambda _: 0),
+    (Reason.CLAIM_TYPE_INVALID, "sub", 3, lambda _: "ada"),
     (Reason.WRONG_TOKEN_USE, "token_use", "id", lambda _: "access"),
     (Reason.AUDIENCE_REFUSED, "aud", "https://api.test", lambda _: "of the EXAMPLE"),
     (Reason.APP_CLIENT_REFUSED, "client_id", OTHER_CLIENT.id, lambda _: CLIENT.id),

@@ -206,7 +206,23 @@ READERS: Final = {**USERS, "authorization_scopes": "x pets/read"}
     ("context", "path", "kind", "expected"),
     [
         pytest.param({}, "/prod/pets", "id", "GET /pets", id="nothing: by host and path"),
-        pytest.param({"policy": "x", "API": "y"}, "/prod/pets", "id", "GET /pets", id="other keys are ignored"),
+        pytest.param({"policy": "x", "zone": "y"}, "/prod/pets", "id", "GET /pets", id="other keys are ignored"),
+        pytest.param({"scopes": READ, "my-api": "x"}, "/prod/x", None, "ANY /{proxy+}", id="a key that begins otherwise is ignored"),
+        *(
+            pytest.param({**named, key: "users"}, "/prod/x", "id", Reason.CONTEXT_REFUSED, id=f"{key} is a slip, with {len(named)} others")
+            for key in (
+                "authorizers",
+                "authorizer_name",
+                "authorisation_scopes",
+                "authorization_scope",
+                "authorization-scopes",
+                "Authorizer",
+                "API",
+                "apis",
+                "api_name",
+            )
+            for named in ({}, {"api": "pets"}, USERS)
+        ),
         pytest.param({"api": "pets"}, "/prod/pets", "id", "GET /pets", id="api: by path in that api"),
         pytest.param({"api": "pets"}, "/prod", "id", "GET /", id="api: the base path alone"),
         pytest.param({"api": "pets"}, "/prod/", "id", "GET /", id="api: the base path and a slash"),
@@ -336,12 +352,12 @@ def test_metadata_holds_texts_and_arrays_of_texts(
 def test_a_claim_that_can_be_read_can_be_written(depth: int, pool: UserPool, gateway: Make, now: float) -> None:
     """However deep a claim is nested, the token is malformed or the claim goes on."""
     deep = "[" * depth + "]" * depth
-    payload = f'{{"iss":"{pool.issuer}","exp":{int(now) + 1},"token_use":"id","sub":{deep},"x":{deep}}}'
+    payload = f'{{"iss":"{pool.issuer}","exp":{int(now) + 1},"token_use":"id","email":{deep},"x":{deep}}}'
     made = gateway(Claims(headers=CLAIMS.headers, metadata=frozenset(), logged=frozenset({"x"})))
     decision = made.decide(get("/prod/pets", pool.id_key.sign(payload.encode())), now)
 
     if depth == 127:
-        assert decision.headers == (("x-auth-sub", deep[1:-1]),)
+        assert decision.headers == (("x-auth-email", deep[1:-1]),)
         assert decision.metadata["x"] == (deep[1:-1],)
         assert decision.logged["x"] == deep[1:-1]
     else:
@@ -529,9 +545,9 @@ claim_values = st.none() | st.text(max_size=5) | st.integers() | st.lists(st.tex
 
 @given(
     mapping=st.lists(
-        st.tuples(header_names, st.sampled_from(["sub", "email", "name", "absent"])), max_size=5, unique_by=lambda pair: pair[0]
+        st.tuples(header_names, st.sampled_from(["nickname", "email", "name", "absent"])), max_size=5, unique_by=lambda pair: pair[0]
     ),
-    sub=claim_values,
+    nickname=claim_values,
     email=claim_values,
     name=claim_values,
     forward_token=st.booleans(),
@@ -541,7 +557,7 @@ claim_values = st.none() | st.text(max_size=5) | st.integers() | st.lists(st.tex
 def test_no_header_is_both_set_and_removed(
     *,
     mapping: list[tuple[str, str]],
-    sub: Any,
+    nickname: Any,
     email: Any,
     name: Any,
     forward_token: bool,
@@ -561,7 +577,7 @@ def test_no_header_is_both_set_and_removed(
         claims=Claims(headers=tuple(mapping), forward_token=forward_token),
         identity_headers=identity,
     )
-    token = pool.id_token(sub=sub, email=email, name=name)
+    token = pool.id_token(nickname=nickname, email=email, name=name)
     decision = Gateway(apis={}, hosts=Hosts([("", ("prod",), api)])).decide(get(path, token), now)
 
     written = [header for header, _ in decision.headers]

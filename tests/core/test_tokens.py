@@ -20,8 +20,19 @@ from joserfc.jws import JWSRegistry
 from joserfc.jws import deserialize_compact as joserfc_decode
 
 from authz_server.core import tokens
-from authz_server.core.decisions import Reason
-from authz_server.core.tokens import MAX_TOKEN_LENGTH, YEAR_10000, Key, check_times, decode, from_header, parse, strict_json, verify
+from authz_server.core.decisions import Denied, Reason
+from authz_server.core.tokens import (
+    MAX_TOKEN_LENGTH,
+    YEAR_10000,
+    Key,
+    check_texts,
+    check_times,
+    decode,
+    from_header,
+    parse,
+    strict_json,
+    verify,
+)
 from authz_server.testing import SigningKey, UserPool, compact
 
 ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -486,6 +497,31 @@ def test_a_token_expires_within_a_second(outcome) -> None:
 def test_a_token_without_nbf_is_good_from_the_beginning(outcome) -> None:
     """What is absent forbids nothing, also on a clock that has only just been set."""
     assert outcome(check_times, {"exp": 1}, 0) is None
+
+
+@pytest.mark.parametrize("value", [3, 0, 1.5, True, None, [], ["a"], {}, {"a": "b"}], ids=repr)
+@pytest.mark.parametrize("name", ["iss", "sub", "jti", "client_id", "token_use", "username"])
+def test_claims_that_are_text_are_nothing_else(name, value):
+    """A correctly signed `sub: 3` is refused, and the denial names the claim, not the value."""
+    with pytest.raises(Denied) as denied:
+        check_texts({"sub": "ada", name: value})
+
+    assert denied.value.reason is Reason.CLAIM_TYPE_INVALID
+    assert denied.value.details == (("claim", name),)
+
+
+@pytest.mark.parametrize("value", [3, True, None, {}, [3], ["a", None], [["a"]]], ids=repr)
+def test_an_audience_is_text_or_a_list_of_texts(value, outcome):
+    """Anything else is refused, as RFC 7519 has it."""
+    assert outcome(check_texts, {"aud": value}) is Reason.CLAIM_TYPE_INVALID
+
+
+@pytest.mark.parametrize(
+    "claims", [{}, {"aud": "a"}, {"aud": []}, {"aud": ["a", "b"]}, {"sub": "", "auth_time": 3, "cognito:groups": ["a"]}], ids=repr
+)
+def test_other_claims_are_of_any_type(claims, outcome):
+    """Claims that are absent, and those that are no text, are left alone."""
+    assert outcome(check_texts, claims) is None
 
 
 def test_year_10000_is_the_first_moment_behind_9999() -> None:
