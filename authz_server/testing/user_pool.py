@@ -107,12 +107,21 @@ class UserPool:
         )
         return self.users[username]
 
-    def add_client(self, name: str, *, secret: bool = False, scopes: Sequence[str] = (), lifetime: int = 3_600) -> AppClient:
-        """Add an app client; its id and secret are random.
+    def add_client(
+        self,
+        name: str,
+        *,
+        client_id: str | None = None,
+        secret: bool | str = False,
+        scopes: Sequence[str] = (),
+        lifetime: int = 3_600,
+    ) -> AppClient:
+        """Add an app client, or replace the one of that id.
 
         Args:
             name: for people.
-            secret: whether it is confidential; only such a client has client credentials.
+            client_id: a random one otherwise, of 26 characters as Cognito's.
+            secret: of a confidential client, the only kind that has client credentials: True for a random one, or the secret itself.
             scopes: custom scopes that it may ask for.
             lifetime: of its tokens, 300 to 86,400 seconds.
 
@@ -124,7 +133,13 @@ class UserPool:
 
         Source: Cognito API reference, `CreateUserPoolClient`.
         """
-        client = AppClient(name=name, id=self._word(26), secret=self._word(52) if secret else None, scopes=tuple(scopes), lifetime=lifetime)
+        client = AppClient(
+            name=name,
+            id=client_id or self._word(26),
+            secret=self._word(52) if secret is True else secret or None,
+            scopes=tuple(scopes),
+            lifetime=lifetime,
+        )
         self.clients[client.id] = client
         return client
 

@@ -26,6 +26,11 @@ def blocks(page, language):
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 
 
+def block(text, name):
+    """Find what a program has written into a page."""
+    return re.search(rf"<!-- {name} -->\n(.*)<!-- end of {name} -->", text, re.DOTALL)[1]
+
+
 def generator():
     """Import docs/generate.py."""
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
@@ -122,6 +127,16 @@ def test_every_key_of_the_configuration_is_documented():
     keys = {key for part in [schema, *schema["$defs"].values()] for key in part.get("properties", {})}
 
     assert {key for key in keys if f"`{key}`" not in page} == set()
+
+
+def test_the_faults_in_the_readme_are_rows_of_the_page():
+    """README.md shows a few rows of the table in docs/chaos.md, as they stand there, and says how many there are."""
+    readme = (ROOT / "README.md").read_text()
+    rows, shown = (re.findall(r"^\| .* \|$", text, re.MULTILINE) for text in ((ROOT / "docs/chaos.md").read_text(), block(readme, "chaos")))
+
+    assert len(shown) == 4
+    assert set(shown) <= set(rows)
+    assert f"`make chaos` lets {len(rows) - 1} faults loose" in readme
 
 
 def test_the_changelog_names_this_version():

@@ -310,6 +310,14 @@ def test_ids_and_secrets_look_like_cognitos(pool):
     assert UUID.fullmatch(read(pool.id_token())["jti"])
 
 
+def test_an_app_client_has_the_id_and_the_secret_that_it_is_given(pool):
+    """A configuration that names app clients can be tested with the very ids."""
+    client = pool.add_client("web", client_id="1example23456789", secret="9example87654321")
+
+    assert (client.id, client.secret) == ("1example23456789", "9example87654321")
+    assert pool.clients["1example23456789"] is client
+
+
 def test_ids_and_secrets_are_new_in_each_pool(new_key):
     """No client, secret or password is built in."""
     secrets = set()
