@@ -32,7 +32,7 @@ def reasons() -> str:
     head = [
         "# Reasons for a denial",
         MADE,
-        "The reason stands in the decision log and in `authz_checks_total{reason=…}`. The caller sees only the status, the message and the error type.",
+        "The reason stands in the [decision log](decision-log.md), with details, and in `authz_checks_total{reason=…}`. The caller sees only the status, the message and the error type.",
         "",
         "| reason | status | message | `x-amzn-errortype` | what it means |",
         "| --- | --- | --- | --- | --- |",
@@ -56,7 +56,7 @@ def metrics() -> str:
 def _measured() -> Metrics:
     """Let one thing of each kind happen: a metric shows its labels once it has a value."""
     measured = Metrics("")
-    measured.check(Allow(api="", route="", dropped=1), 0)
+    measured.check(Allow(api="", route="", dropped=("",)), 0)
     measured.fetch("", "")
     measured.skipped_keys("", 0)
     measured.state_file("", "", "")

@@ -15,7 +15,7 @@ from authz_server.core.gateway import Gateway
 from authz_server.keys.fetch import Fetcher
 from authz_server.keys.refresher import GOOD, KeyRefresher
 from authz_server.keys.store import KeyStore, PoolKeys
-from authz_server.observe.decision_log import Entry
+from authz_server.observe.entry import Entry
 from authz_server.observe.metrics import Metrics
 from authz_server.server.check import Check
 

@@ -35,7 +35,8 @@ from authz_server.core.verdicts import Verdict, Verdicts
 from authz_server.envoy import request as envoy_request
 from authz_server.envoy import response as envoy_response
 from authz_server.keys.store import PoolKeys
-from authz_server.observe.decision_log import Entry, as_json, brief
+from authz_server.observe import correlation
+from authz_server.observe.entry import Entry, as_json, brief
 from authz_server.observe.metrics import Metrics
 from authz_server.server.check import Check
 
@@ -98,7 +99,7 @@ class Example:
         decision: Any = gateway.judge(match, request, time.time())
         now = time.time()
         metrics = Metrics("0")
-        entry = Entry(now, 0.00001, *brief(request.method, request.host), Check._request_id(request), decision)  # noqa: SLF001
+        entry = Entry(now, 0.00001, *brief(request.method, request.host), correlation.request_id(request.headers), decision)
         labels = (decision.api, decision.route, "allow", "")
         allowed = hit.running.allowed
         name = allowed.digest(route.tag, header)

@@ -11,7 +11,7 @@ import click
 
 from authz_server.cli import options
 from authz_server.observe import logs
-from authz_server.observe.decision_log import Line, as_json, as_text
+from authz_server.observe.entry import Line, as_coloured_text, as_json, as_text
 from authz_server.server import cpus
 from authz_server.server.supervisor import Supervision, WorkerError, supervise
 from authz_server.server.workers import endpoint
@@ -334,6 +334,7 @@ def _line(chosen: LogFormat) -> Line | None:
     """Choose how the decision log writes its lines; None for no log."""
     if chosen == "off":
         return None
-    if chosen == "text" or (chosen == "auto" and sys.stdout.isatty()):
-        return as_text
+    terminal = sys.stdout.isatty()
+    if chosen == "text" or (chosen == "auto" and terminal):
+        return as_coloured_text if terminal and not os.environ.get("NO_COLOR") else as_text
     return as_json

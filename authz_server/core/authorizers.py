@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from authz_server.core import tokens
-from authz_server.core.decisions import Denied, Proof, Reason
+from authz_server.core.decisions import Denied, Proof, Reason, listed
 from authz_server.core.revocations import Revocations, issued_at, marks
 from authz_server.core.tokens import Key
 
@@ -161,7 +161,11 @@ class CognitoUserPools:
             Denied: for the first rule that fails; nothing about an unverified token is told.
             KeysPending: when the key is being fetched.
         """
-        token = tokens.parse(tokens.from_header(header))
+        try:
+            token = tokens.parse(tokens.from_header(header))
+        except Denied as denied:
+            denied.details = (("identity_source", self.identity_source),)
+            raise
         keys = self._issuer(token.claims)
         proof = KeyProof(keys, keys.find(token.kid))
         try:
@@ -193,7 +197,7 @@ class CognitoUserPools:
         issuer = claims.get("iss")
         keys = self.pools.get(issuer) if isinstance(issuer, str) else None
         if keys is None:
-            raise Denied(Reason.ISSUER_UNKNOWN)
+            raise Denied(Reason.ISSUER_UNKNOWN, details=(("issuers_known", listed(self.pools)),))
         return keys
 
 
@@ -202,8 +206,10 @@ def check_token_use(claims: Mapping[str, Any], use: str) -> None:
 
     Source: recorded truth table: the other kind is 401, never 403.
     """
-    if claims.get("token_use") != use:
-        raise Denied(Reason.WRONG_TOKEN_USE)
+    found = claims.get("token_use")
+    if found != use:
+        kind = found if isinstance(found, str) and found in {"access", "id"} else "other"
+        raise Denied(Reason.WRONG_TOKEN_USE, details=(("token_use_wanted", use), ("token_use_found", kind)))
 
 
 def check_audience(claims: Mapping[str, Any], expression: Expression) -> None:
@@ -213,7 +219,8 @@ def check_audience(claims: Mapping[str, Any], expression: Expression) -> None:
     """
     audience = claims.get("aud")
     if not isinstance(audience, str) or expression.fullmatch(audience) is None:
-        raise Denied(Reason.AUDIENCE_REFUSED)
+        kind = "none" if audience is None else "text" if isinstance(audience, str) else "list"
+        raise Denied(Reason.AUDIENCE_REFUSED, details=(("aud_found", kind),))
 
 
 def check_app_client(claims: Mapping[str, Any], app_clients: frozenset[str]) -> None:
@@ -221,9 +228,10 @@ def check_app_client(claims: Mapping[str, Any], app_clients: frozenset[str]) -> 
 
     Source: Cognito guide, "Verifying a JSON web token"; API Gateway itself does not check this.
     """
-    client = claims.get("aud" if claims.get("token_use") == "id" else "client_id")
+    name = "aud" if claims.get("token_use") == "id" else "client_id"
+    client = claims.get(name)
     if not isinstance(client, str) or client not in app_clients:
-        raise Denied(Reason.APP_CLIENT_REFUSED)
+        raise Denied(Reason.APP_CLIENT_REFUSED, details=(("claim_compared", name),))
 
 
 def check_scopes(claims: Mapping[str, Any], scopes: frozenset[str]) -> None:
@@ -233,7 +241,7 @@ def check_scopes(claims: Mapping[str, Any], scopes: frozenset[str]) -> None:
     """
     granted = claims.get("scope")
     if not isinstance(granted, str) or scopes.isdisjoint(granted.split(" ")):
-        raise Denied(Reason.SCOPE_UNMET)
+        raise Denied(Reason.SCOPE_UNMET, details=(("scopes_wanted", listed(sorted(scopes))),))
 
 
 def check_revocations(claims: Mapping[str, Any], revocations: Revocations, now: float) -> None:

@@ -100,7 +100,7 @@ def header_value(value: str) -> str:
 
 def headers(
     claims: Mapping[str, Any], mapping: Iterable[tuple[str, str]], limit: int = MAX_HEADERS_SIZE
-) -> tuple[list[tuple[str, str]], int]:
+) -> tuple[list[tuple[str, str]], list[str]]:
     """Write the claim headers for the upstream.
 
     Args:
@@ -109,10 +109,11 @@ def headers(
         limit: bytes of all names and values together.
 
     Returns:
-        Name and value of each header that is set, and how many were dropped whole because they did not fit.
+        Name and value of each header that is set, and the names of those that were dropped whole because they did not fit.
     """
     written: list[tuple[str, str]] = []
-    room, dropped = limit, 0
+    dropped: list[str] = []
+    room = limit
     for header, claim in mapping:
         value = header_value(text(claim, claims.get(claim)))
         size = len(header) + len(value)
@@ -120,5 +121,5 @@ def headers(
             written.append((header, value))
             room -= size
         elif value:
-            dropped += 1
+            dropped.append(header)
     return written, dropped

@@ -1,10 +1,11 @@
 """What a check can answer: allow, or deny for one reason out of a closed table."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Protocol
+from itertools import islice
+from typing import Final, Protocol
 
 
 class ResponseType(StrEnum):
@@ -173,6 +174,20 @@ class Proof(Protocol):
 
 
 Details = tuple[tuple[str, str], ...]  # what was expected and found, by name; never a value of a token or a part of a path
+MAX_LISTED: Final = 10
+
+
+def listed(names: Collection[str]) -> str:
+    """Join names from the configuration for the details of a denial.
+
+    Args:
+        names: in the order in which they are told.
+
+    Returns:
+        The first ten, separated by spaces, and how many more there are.
+    """
+    more = len(names) - MAX_LISTED
+    return " ".join(islice(names, MAX_LISTED)) + (f" and {more} more" if more > 0 else "")
 
 
 class Denied(Exception):  # noqa: N818 - a denial is an answer, not an error
@@ -230,7 +245,7 @@ class Allow:
         remove: names of the headers stripped from the client's request.
         metadata: claims for Envoy's dynamic metadata; an array is a tuple of texts.
         logged: claims that the api lets into the decision log.
-        dropped: how many claim headers did not fit.
+        dropped: names of the claim headers that did not fit.
         proof: what it rests on; None on a public route.
         until: Unix time after which it must not be repeated.
     """
@@ -241,7 +256,7 @@ class Allow:
     remove: tuple[str, ...] = ()
     metadata: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     logged: Mapping[str, str] = field(default_factory=dict)
-    dropped: int = 0
+    dropped: tuple[str, ...] = ()
     proof: Proof | None = field(default=None, compare=False)
     until: float = field(default=0.0, compare=False)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from authz_server.core import claims as claim
 from authz_server.core import paths
 from authz_server.core.authorizers import CognitoUserPools, KeysPending
-from authz_server.core.decisions import Allow, Denied, Deny, Reason
+from authz_server.core.decisions import Allow, Denied, Deny, Reason, listed
 from authz_server.core.hosts import Hosts
 from authz_server.core.request import Request
 from authz_server.core.routes import METHODS, Routes
@@ -122,7 +122,7 @@ class Api:
         """
         depth = len(self.base_path)
         if tuple(segments[:depth]) != self.base_path:
-            raise Denied(Reason.NO_ROUTE)
+            raise Denied(Reason.NO_ROUTE, details=(("base_paths_known", "/" + "/".join(self.base_path)),))
         return segments[depth:]
 
     def route(self, segments: list[str], method: str) -> Route:
@@ -151,7 +151,7 @@ class Api:
             return route
         authorizer = self.authorizers.get(name)
         if authorizer is None:
-            raise Denied(Reason.AUTHORIZER_UNKNOWN)
+            raise Denied(Reason.AUTHORIZER_UNKNOWN, details=(("authorizers_known", listed(self.authorizers)),))
         named = frozenset((scopes or "").split(" ")) - {""}
         if scopes is not None and not named:
             raise Denied(Reason.CONTEXT_REFUSED)
@@ -173,7 +173,7 @@ class Api:
         claims, proof = route.authorizer.authorize(request.headers.get(source), route.scopes, now)
         headers, dropped = claim.headers(claims, self.claims.headers)
         if dropped and not self.claims.drop:
-            raise Denied(Reason.CLAIM_HEADERS_TOO_LARGE, proof)
+            raise Denied(Reason.CLAIM_HEADERS_TOO_LARGE, proof, details=(("dropped_headers", listed(dropped)),))
         written = {name for name, _ in headers}
         stripped = self.identity_headers if self.claims.forward_token else (*self.identity_headers, source)
         return Allow(
@@ -183,7 +183,7 @@ class Api:
             remove=tuple(name for name in stripped if name not in written),
             metadata=claim.metadata(claims, () if self.claims.metadata is None else self.claims.metadata or claims),
             logged=claim.texts(claims, self.claims.logged),
-            dropped=dropped,
+            dropped=tuple(dropped),
             proof=proof,
             until=min(claims["exp"], now + route.authorizer.result_ttl),
         )
@@ -299,7 +299,7 @@ class Gateway:
             return self.hosts.find(request.host, segments)
         api = self.apis.get(context["api"])
         if api is None:
-            raise Denied(Reason.API_UNKNOWN)
+            raise Denied(Reason.API_UNKNOWN, details=(("apis_known", listed(self.apis)),))
         if "authorizer" in context:
             return api, segments
         return api, api.below(segments)

@@ -1,11 +1,11 @@
 """Hosts and base paths: which api a request belongs to."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import ip_address
 from typing import Final, Generic, TypeVar
 
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core.decisions import Denied, Details, Reason, listed
 
 T = TypeVar("T")
 
@@ -49,6 +49,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _known(what: str, names: Collection[str]) -> Details:
+    """Prepare the details of a denial: what is not found is asked for without a token, and so must cost nothing."""
+    return ((what, listed(names)),) if names else ()
+
+
 class BasePaths(Generic[T]):
     """The apis that share a host, by base path.
 
@@ -56,10 +61,11 @@ class BasePaths(Generic[T]):
         entries: segments of the base path (none for the root) and the api they lead to; no base path twice.
     """
 
-    __slots__ = ("_by_path", "_depths")
+    __slots__ = ("_by_path", "_depths", "known")
 
     def __init__(self, entries: Iterable[tuple[tuple[str, ...], T]]) -> None:
         self._by_path = dict(entries)
+        self.known = _known("base_paths_known", ["/" + "/".join(base) for base in self._by_path])
         self._depths = sorted({len(base) for base in self._by_path}, reverse=True)
 
     def find(self, segments: list[str]) -> tuple[T, list[str]] | None:
@@ -85,12 +91,13 @@ class Hosts(Generic[T]):
         entries: a host (`name`, `*.suffix`, or "" for any), base path segments, and the api.
     """
 
-    __slots__ = ("_any", "_exact", "_seen", "_suffixes")
+    __slots__ = ("_any", "_exact", "_known", "_seen", "_suffixes")
 
     def __init__(self, entries: Iterable[tuple[str, tuple[str, ...], T]]) -> None:
         tiers: dict[str, list[tuple[tuple[str, ...], T]]] = {}
         for host, base_path, api in entries:
             tiers.setdefault(host, []).append((base_path, api))
+        self._known = _known("hosts_known", list(tiers))
         self._seen: dict[str, BasePaths[T]] = {}
         self._any = BasePaths(tiers.pop("", ()))
         self._suffixes = {host[2:]: BasePaths(tier) for host, tier in tiers.items() if host.startswith("*.")}
@@ -116,7 +123,7 @@ class Hosts(Generic[T]):
                 self._seen[host] = tier
         found = tier.find(segments)
         if found is None:
-            raise Denied(Reason.NO_API)
+            raise Denied(Reason.NO_API, details=tier.known or self._known)
         return found
 
     def _tier(self, host: str) -> BasePaths[T]:

@@ -3,13 +3,12 @@
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Mapping
 from typing import Any, Final
 
-from authz_server.core.decisions import Proof, Reason
+from authz_server.core.decisions import Details, Proof, Reason
 
 OVERHEAD: Final = 440  # bytes that a verdict takes beside its answer, measured
-LOGGED_OVERHEAD: Final = 200  # bytes that a claim for the log takes beside its text
+LOGGED_OVERHEAD: Final = 200  # bytes that a text for the log takes beside itself
 SLACK: Final = 1_000  # places of forgotten verdicts that are not worth tidying up
 MAX_SEEDS: Final = 100_000
 
@@ -23,8 +22,8 @@ class Verdict:
         proof: what it rests on.
         since: Unix time of the decision; a clock that was put back does not revive it.
         until: Unix time after which it is forgotten.
-        logged: claims for the decision log.
-        dropped: claim headers that did not fit.
+        logged: for the decision log: claims of an allow, details of a denial.
+        dropped: names of the claim headers that did not fit.
     """
 
     __slots__ = ("answer", "dropped", "logged", "proof", "reason", "seen", "since", "until")
@@ -37,8 +36,8 @@ class Verdict:
         proof: Proof,
         since: float,
         until: float,
-        logged: Mapping[str, str] | None = None,
-        dropped: int = 0,
+        logged: Details = (),
+        dropped: tuple[str, ...] = (),
     ) -> None:
         self.answer = answer
         self.reason = reason
@@ -154,5 +153,5 @@ class Verdicts:
 
 
 def _size(verdict: Verdict) -> int:
-    logged = sum(len(name) + len(text) + LOGGED_OVERHEAD for name, text in verdict.logged.items()) if verdict.logged else 0
+    logged = sum(len(name) + len(text) + LOGGED_OVERHEAD for name, text in verdict.logged) + len(verdict.dropped) * LOGGED_OVERHEAD
     return OVERHEAD + verdict.proof.size + len(verdict.answer) + logged

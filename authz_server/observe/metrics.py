@@ -267,7 +267,7 @@ class Metrics:
             return
         self.count((decision.api, decision.route, decision.decision, ""), seconds)
         if decision.dropped:
-            self.dropped(decision.api, decision.dropped)
+            self.dropped(decision.api, len(decision.dropped))
 
     def dropped(self, api: str, headers: int) -> None:
         """Count claim headers that did not fit."""

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from authz_server.core.tokens import MAX_TOKEN_LENGTH
 from authz_server.core.verdicts import Verdict, Verdicts
 from authz_server.envoy import request as envoy_request
 from authz_server.envoy import response as envoy_response
-from authz_server.observe.decision_log import Entry, brief
+from authz_server.observe import correlation
+from authz_server.observe.entry import Entry, brief
 from authz_server.observe.logs import bug
 from authz_server.observe.metrics import Metrics
 
@@ -26,7 +26,6 @@ MAX_HEADER_LENGTH: Final = MAX_TOKEN_LENGTH + len("Bearer ")
 DENIED_BUDGET: Final = 4 * 1_048_576
 
 _logger: Final = logging.getLogger(__name__)
-_UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _UNREAD: Final = Request("", "", "")
 
 
@@ -143,12 +142,15 @@ class Check:
         api, route = match[0].name, match[1].label
         if verdict.reason is not None:
             self._metrics.hit()
-            return self._answer(request, Deny(reason=verdict.reason, api=api, route=route), began)
+            return self._answer(request, Deny(reason=verdict.reason, api=api, route=route, details=verdict.logged), began)
         seconds = self._timer() - began
         self._metrics.repeated((api, route, "allow", ""), seconds)
         if verdict.dropped:
-            self._metrics.dropped(api, verdict.dropped)
-        allowed = self.running.allow(api, route) if verdict.logged is None else Allow(api=api, route=route, logged=verdict.logged)
+            self._metrics.dropped(api, len(verdict.dropped))
+        if verdict.logged or verdict.dropped:
+            allowed = Allow(api=api, route=route, logged=dict(verdict.logged), dropped=verdict.dropped)
+        else:
+            allowed = self.running.allow(api, route)
         self._tell(request, allowed, seconds, "")
         return verdict.answer
 
@@ -181,7 +183,7 @@ class Check:
             request_id = ""
             answer = envoy_response.allow(decision)
         else:
-            request_id = self._request_id(request) or self._new_id()
+            request_id = correlation.request_id(request.headers) or self._new_id()
             answer = envoy_response.deny(decision.reason.value, request_id)
         self._note(request, decision, self._timer() - began, request_id)
         return answer
@@ -195,13 +197,9 @@ class Check:
         """Log a check."""
         if self._log is not None:
             method, host = brief(request.method, request.host)
-            self._log(Entry(self._now(), seconds, method, host, request_id or self._request_id(request), decision))
-
-    @staticmethod
-    def _request_id(request: Request) -> str:
-        """The UUID that the request came with, or ""."""
-        request_id = request.headers.get("x-request-id", "")
-        return request_id if _UUID.fullmatch(request_id) else ""
+            own = request_id or correlation.request_id(request.headers)
+            sent, trace = correlation.sent_id(request.headers), correlation.trace_id(request.headers)
+            self._log(Entry(self._now(), seconds, method, host, own, decision, sent, trace))
 
     def _bug(self, request: Request, error: Exception, began: float) -> bytes:
         """Log where a bug is, and deny."""
@@ -217,12 +215,13 @@ def _remember(running: Running, name: bytes, decision: Allow | Deny, answer: byt
     if proof is None:
         return
     if isinstance(decision, Allow):
-        logged = decision.logged or None
+        logged = tuple(decision.logged.items())
         kept = Verdict(answer=answer, reason=None, proof=proof, since=now, until=decision.until, logged=logged, dropped=decision.dropped)
         running.allowed.keep(name, kept)
     else:
         until = min(decision.until, now + DENIED_SECONDS)
-        running.denied.keep(name, Verdict(answer=b"", reason=decision.reason, proof=proof, since=now, until=until))
+        kept = Verdict(answer=b"", reason=decision.reason, proof=proof, since=now, until=until, logged=decision.details)
+        running.denied.keep(name, kept)
 
 
 class Wait:

@@ -24,7 +24,8 @@ from authz_server.keys.life_cycle import Kept
 from authz_server.keys.refresher import KeyRefresher
 from authz_server.keys.state_directory import StateDirectory
 from authz_server.keys.store import KeyStore
-from authz_server.observe.decision_log import DecisionLog, Line
+from authz_server.observe.decision_log import DecisionLog
+from authz_server.observe.entry import Line
 from authz_server.observe.metrics import Metrics, RevocationsSample, VerdictsSample
 from authz_server.server.admin import Admin
 from authz_server.server.certificates import Certificates

@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from authz_server.cli import main
-from authz_server.cli.serve import NEVER_EMPTY
+from authz_server.cli.serve import NEVER_EMPTY, _line
 from authz_server.demo.process import free_port
+from authz_server.observe.entry import as_coloured_text, as_json, as_text
 
 CONFIGURATION = "version: 1\napis: {shop: {routes: {/: {GET: {authorization_type: NONE}}}}}\n"
 
@@ -50,3 +51,26 @@ def test_flags_that_do_not_fit_are_told_before_workers_start():
     done = CliRunner().invoke(main, ["serve", "--config", "absent.yaml", "--workers", "2", "--revocations-max-age", "5"])
 
     assert (done.exit_code, "need --revocations" in done.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "terminal", "no_color", "line"),
+    [
+        ("auto", True, None, as_coloured_text),
+        ("auto", True, "", as_coloured_text),
+        ("auto", True, "1", as_text),
+        ("auto", False, None, as_json),
+        ("text", True, None, as_coloured_text),
+        ("text", False, None, as_text),
+        ("json", True, None, as_json),
+        ("off", True, None, None),
+    ],
+)
+def test_the_decision_log_has_colours_on_a_terminal_alone(chosen, terminal, no_color, line, monkeypatch):
+    """And not there where NO_COLOR is set to anything (no-color.org)."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if no_color is not None:
+        monkeypatch.setenv("NO_COLOR", no_color)
+
+    assert _line(chosen) is line

@@ -112,7 +112,7 @@ def test_a_decision_is_made_of_few_words() -> None:
     deny, allow = Deny(reason=Reason.NO_API), Allow(api="a", route="r")
 
     assert (deny.api, deny.route, deny.proof) == ("", "", None)
-    assert (allow.headers, allow.remove, allow.metadata, allow.logged, allow.dropped) == ((), (), {}, {}, 0)
+    assert (allow.headers, allow.remove, allow.metadata, allow.logged, allow.dropped) == ((), (), {}, {}, ())
     assert (allow.proof, allow.until) == (None, 0.0)
 
 

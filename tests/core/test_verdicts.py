@@ -156,7 +156,7 @@ def test_places_of_forgotten_verdicts_are_passed_over():
 def test_claims_for_the_log_count():
     """What an api lets into the log takes memory, too."""
     kept = Verdicts(10_000, b"s")
-    kept.keep(b"n", Verdict(answer=b"", reason=None, proof=Standing(), since=0, until=1, logged={"sub": "x" * 1_000}))
+    kept.keep(b"n", Verdict(answer=b"", reason=None, proof=Standing(), since=0, until=1, logged=(("sub", "x" * 1_000),)))
 
     assert kept.size > OVERHEAD + 1_000
 

@@ -92,7 +92,7 @@ def test_only_what_is_read_is_sent():
     """Cookies and other secrets do not leave Envoy."""
     names = {pattern["exact"] for pattern in EXT_AUTHZ["allowed_headers"]["patterns"]}
 
-    assert names == {"authorization", "x-request-id"}
+    assert names == {"authorization", "x-request-id", "traceparent"}
 
 
 def test_a_check_is_tried_twice_within_its_timeout():

@@ -78,7 +78,11 @@ def test_gateways_have_a_timeout_and_an_honest_status(extension):
 
 def test_envoy_gateway_sends_only_what_is_read():
     """Cookies and other secrets do not leave Envoy."""
-    assert manifest("envoy-gateway", "SecurityPolicy")["spec"]["extAuth"]["headersToExtAuth"] == ["authorization", "x-request-id"]
+    assert manifest("envoy-gateway", "SecurityPolicy")["spec"]["extAuth"]["headersToExtAuth"] == [
+        "authorization",
+        "x-request-id",
+        "traceparent",
+    ]
 
 
 def test_envoy_gateway_does_not_cut_a_try_short():

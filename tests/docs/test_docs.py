@@ -13,6 +13,7 @@ import authz_server
 from authz_server.cli import main
 from authz_server.config import json_schema, load
 from authz_server.core.decisions import Allow, Deny, Reason
+from authz_server.observe.entry import Entry, fields
 from authz_server.revocations.file import read
 from authz_server.revocations.shared import KEY, MAX_STREAM, STREAM
 from authz_server.revocations.text import parse
@@ -118,6 +119,21 @@ def test_every_flag_of_serve_is_documented_with_its_variable():
         assert f"`{name}" in page
     for variable in set(re.findall(r"AUTHZ_[A-Z_]+", help_text)):
         assert f"`{variable}`" in page
+
+
+def test_every_member_of_the_decision_log_is_documented():
+    """docs/decision-log.md has a row for each member of a line, in its order, and for each detail of a denial."""
+    _, members, details, *_ = (ROOT / "docs/decision-log.md").read_text().split("\n## ")
+    entry = Entry(0.0, 0.0, "GET", "h", "u", Deny(reason=Reason.NO_API, details=(("a", "b"),)), "i", "t")
+    allowed = entry._replace(decision=Allow(api="a", route="r", logged={"a": "b"}, dropped=("h",)))
+    lines = [line for file in (ROOT / "authz_server/core").glob("*.py") for line in file.read_text().splitlines()]
+    raised = {name for line in lines if "details" in line or " _known(" in line for name in re.findall(r'\("(\w+)", ', line)}
+    documented = [name for names in re.findall(r"^\| (`.*?) \|", members, re.MULTILINE) for name in re.findall(r"`(\w+)`", names)]
+
+    for one in (entry, allowed):
+        assert [name for name in documented if name in fields(one)] == list(fields(one))
+    assert {"identity_source", "token_use_found", "base_paths_known"} <= raised
+    assert {name for name in raised if f"`{name}`" not in details} == set()
 
 
 def test_every_key_of_the_configuration_is_documented():

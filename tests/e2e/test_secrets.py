@@ -125,7 +125,9 @@ def request(token, *, method="GET", host="api.example.com", **context):
         {
             "authorization": token,
             "cookie": f"session={MARKS['cookie']}; b={b64encode(MARKS['cookie'].encode()).decode()}",
-            "x-request-id": MARKS["header"],
+            "x-request-id": f"{MARKS['header']} ",  # one that is harmless is logged as it came
+            "traceparent": f"00-{MARKS['header'].ljust(32, '0')}-00f067aa0ba902b7-01",
+            "b3": MARKS["header"],
             "x-api-key": MARKS["header"],
             "x-auth-sub": MARKS["header"],
             "referer": f"https://example.com/?{MARKS['query']}",

@@ -4,8 +4,10 @@ import logging
 from concurrent.futures import Future
 
 import pytest
+import re2
 
 from authz_server.core.authorizers import CognitoUserPools, KeysPending
+from authz_server.core.decisions import Reason
 from authz_server.core.gateway import Api, Claims, Gateway, protected
 from authz_server.core.hosts import Hosts
 from authz_server.core.revocations import Revocation, Revocations
@@ -26,11 +28,9 @@ def pool():
     return UserPool("eu-west-1_Check0001")
 
 
-def gateway(keys, issuer, result_ttl=0, revocations=None, claims=None):
+def gateway(keys, issuer, claims=None, **rules):
     """Build a gateway with one route."""
-    authorizer = CognitoUserPools(
-        name="users", identity_source="authorization", pools={issuer: keys}, result_ttl=result_ttl, revocations=revocations
-    )
+    authorizer = CognitoUserPools(name="users", identity_source="authorization", pools={issuer: keys}, **{"result_ttl": 0, **rules})
     routes = Routes()
     routes.add("/pets", {"GET": protected("GET /pets", "shop", authorizer, frozenset())})
     api = Api(name="shop", base_path=(), routes=routes, authorizers={}, claims=claims or Claims(), identity_headers=())
@@ -66,7 +66,7 @@ class Harness:
         return self.metrics.registry.get_sample_value("authz_checks_total", labels)
 
 
-def ask(token=None, path="/pets", request_id=None, host="api.example.com"):
+def ask(token=None, path="/pets", request_id=None, host="api.example.com", headers=None):
     """Write a CheckRequest."""
     request = CheckRequest()
     http = request.attributes.request.http
@@ -75,6 +75,7 @@ def ask(token=None, path="/pets", request_id=None, host="api.example.com"):
         http.headers["authorization"] = token
     if request_id:
         http.headers["x-request-id"] = request_id
+    http.headers.update(headers or {})
     return request.SerializeToString()
 
 
@@ -130,6 +131,24 @@ def test_the_request_id_of_a_denial(pool, sent, told):
     _, headers = answered(harness.check(ask(request_id=sent)))
 
     assert headers["x-amzn-requestid"] == told
+
+
+ULID = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("sent", "ids"),
+    [(None, (FRESH_ID, "")), (ULID, (FRESH_ID, ULID)), (REQUEST_ID, (REQUEST_ID, REQUEST_ID)), ("a b", (FRESH_ID, ""))],
+)
+def test_the_ids_of_a_request_are_logged(pool, sent, ids):
+    """Beside our own the request id as it came, when it is harmless, and the trace."""
+    harness = Harness(gateway(StaticKeys(pool), pool.issuer))
+    traced = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+    for headers in ({}, traced):
+        harness.check(ask(request_id=sent, headers=headers))
+
+    assert [(entry.request_id, entry.sent_id, entry.trace_id) for entry in harness.entries] == [(*ids, ""), (*ids, TRACE)]
 
 
 def test_a_check_that_comes_too_late_is_refused_counted_and_logged(pool):
@@ -416,6 +435,45 @@ def test_a_token_with_too_many_claims_is_told_so_again_without_a_signature_check
 
     assert keys.found == 1
     assert harness.counted(api="shop", route="GET /pets", decision="deny", reason="claim_headers_too_large") == 10
+
+
+@pytest.mark.parametrize(
+    ("token", "reason", "details"),
+    [
+        (
+            lambda pool: pool.access_token(exp=1_800_003_600),
+            Reason.WRONG_TOKEN_USE,
+            {"token_use_wanted": "id", "token_use_found": "access"},
+        ),
+        (lambda pool: pool.id_token(exp=1_800_003_600, aud=None), Reason.AUDIENCE_REFUSED, {"aud_found": "none"}),
+    ],
+    ids=["token use", "aud"],
+)
+def test_a_repeated_denial_tells_the_same_details(pool, token, reason, details):
+    """What the log says about a wrong token does not depend on whether it was remembered."""
+    keys = Counting(StaticKeys(pool))
+    harness = Harness(gateway(keys, pool.issuer, result_ttl=300, expression=re2.compile(".*")))
+    data = ask(token(pool))
+    for _ in range(3):
+        assert answered(harness.check(data))[0] == 401
+
+    assert keys.found == 1
+    assert [(entry.decision.reason, dict(entry.decision.details)) for entry in harness.entries] == [(reason, details)] * 3
+
+
+def test_a_repeated_allow_names_the_headers_that_were_left_out(pool):
+    """Each time, and counts them each time; claims for the log are told as well."""
+    keys = Counting(StaticKeys(pool))
+    claims = Claims(headers=(("x-name", "name"), ("x-nick", "name")), logged=frozenset({"sub"}))
+    harness = Harness(gateway(keys, pool.issuer, result_ttl=300, claims=claims))
+    data = ask(pool.id_token(exp=1_800_003_600, sub="ada", name="n" * 9_000))
+    for _ in range(3):
+        assert answered(harness.check(data))[0] == 0
+
+    assert keys.found == 1
+    told = [(entry.decision.dropped, entry.decision.logged) for entry in harness.entries]
+    assert told == [(("x-name", "x-nick"), {"sub": "ada"})] * 3
+    assert harness.metrics.registry.get_sample_value("authz_claim_headers_dropped_total", {"api": "shop"}) == 6
 
 
 @pytest.mark.parametrize("token", ["not a token", "x" * 20_000, "a.b.c"])

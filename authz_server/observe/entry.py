@@ -1,0 +1,165 @@
+"""An entry of the decision log: one check and its answer, and the two forms in which it is written."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from authz_server.core.decisions import Allow, Deny, Reason
+
+_quoted: Final = json.encoder.encode_basestring_ascii
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
+_MAX_METHOD, _MAX_HOST = 16, 255
+_BARE: Final = re.compile(r"[A-Za-z0-9_./:\[\]-]+")
+_ROUTE_WIDTH, _ASKED_WIDTH = 30, 24  # columns of the text; what is longer moves the rest of its line alone
+_IDS: Final = ("request_id", "x_request_id", "trace_id")
+_COLOURS: Final = {"allow": "32", "deny": "33", "unavailable": "31", "dim": "2"}  # ECMA-48 section 8.3.117
+
+
+class Entry(NamedTuple):
+    """One check and its answer.
+
+    Args:
+        time: Unix time of the answer.
+        seconds: how long it took.
+        method: as sent, see `brief`.
+        host: as sent, see `brief`.
+        request_id: the UUID that the answer or the request carries, or "".
+        decision: the answer.
+        sent_id: the request id as it came, or "".
+        trace_id: of the trace that the request belongs to, or "".
+    """
+
+    time: float
+    seconds: float
+    method: str
+    host: str
+    request_id: str
+    decision: Allow | Deny
+    sent_id: str = ""
+    trace_id: str = ""
+
+
+def _answered(decision: Allow | Deny) -> str:
+    why = f" {decision.reason.value.status} {decision.reason.label}" if isinstance(decision, Deny) else ""
+    return decision.decision + why
+
+
+_ANSWER_WIDTH: Final = max(len(_answered(Deny(reason=reason))) for reason in Reason) + len(" 99.999 ms")
+
+Line = Callable[[Entry], str]
+Paint = Callable[[str, str], str]
+
+
+def brief(method: str, host: str) -> tuple[str, str]:
+    """Cut short what a client chose, before it waits for its turn; a user and password in front of a host go (RFC 9110 section 4.2.4)."""
+    return method[:_MAX_METHOD], host.rpartition("@")[2][:_MAX_HOST]
+
+
+def fields(entry: Entry) -> Mapping[str, Any]:
+    """List what may be told about a check. The path is not: its variables and query may identify a person.
+
+    Args:
+        entry: the check.
+
+    Returns:
+        JSON members by name; claims only where the api names them in `log_claims`.
+    """
+    decision = entry.decision
+    return {
+        "time": _when(int(entry.time * 1000)),
+        "decision": decision.decision,
+        "api": decision.api,
+        "route": decision.route,
+        "method": entry.method,
+        "host": entry.host,
+        "request_id": entry.request_id,
+        "duration_ms": round(entry.seconds * 1000, 3),
+        **_more(entry),
+    }
+
+
+def _more(entry: Entry) -> dict[str, Any]:
+    """List what only some entries tell."""
+    decision = entry.decision
+    told: dict[str, Any] = {}
+    if isinstance(decision, Deny):
+        told = {"reason": decision.reason.label, "status": decision.reason.value.status}
+        if decision.details:
+            told["details"] = dict(decision.details)
+    else:
+        if decision.logged:
+            told["claims"] = dict(decision.logged)
+        if decision.dropped:
+            told["dropped_headers"] = list(decision.dropped)
+    if entry.sent_id not in {"", entry.request_id}:
+        told["x_request_id"] = entry.sent_id
+    if entry.trace_id:
+        told["trace_id"] = entry.trace_id
+    return told
+
+
+def as_json(entry: Entry) -> str:
+    """Write an entry as one JSON object: `fields`, without a dictionary in between where it can be, since each check is written."""
+    time, seconds, method, host, request_id, decision, sent_id, trace_id = entry
+    if isinstance(decision, Allow) and not (decision.logged or decision.dropped or trace_id) and sent_id in {"", request_id}:
+        rest = "}"
+    else:
+        rest = "," + _compact(_more(entry))[1:]
+    return (
+        f'{{"time":"{_when(int(time * 1000))}",{_answer(decision.decision, decision.api, decision.route)},"method":{_quoted(method)},'
+        f'"host":{_quoted(host)},"request_id":{_quoted(request_id)},"duration_ms":{seconds * 1000:.3f}{rest}'
+    )
+
+
+@lru_cache(maxsize=1024)
+def _answer(decision: str, api: str, route: str) -> str:
+    return f'"decision":"{decision}","api":{_quoted(api)},"route":{_quoted(route)}'
+
+
+@lru_cache(maxsize=4)
+def _when(thousandth: int) -> str:
+    return datetime.fromtimestamp(thousandth / 1000, UTC).isoformat(timespec="milliseconds")
+
+
+def as_text(entry: Entry, paint: Paint = lambda _, text: text) -> str:
+    """Write an entry for a person: columns for the answer, how long it took, the route and what was asked, then whatever else there is to tell.
+
+    Args:
+        entry: the check; whatever a client chose, and whatever has a space in it, is quoted.
+        paint: given `allow`, `deny`, `unavailable` or `dim`, and a text, makes that text look so.
+
+    Returns:
+        The line, without its end.
+    """
+    told = fields(entry)
+    answer = _answered(entry.decision)
+    took = f"{told['duration_ms']:.3f} ms"
+    pairs = {**told.get("details", {}), **told.get("claims", {})}
+    if "dropped_headers" in told:
+        pairs["dropped_headers"] = ",".join(told["dropped_headers"])
+    ids = {name: told[name] for name in _IDS if told.get(name) and "reason" in told}  # to find a denial elsewhere
+    columns = (
+        paint("dim", f"{told['time'][11:23]}Z"),
+        f"{paint(told['decision'], answer)}{' ' * max(1, _ANSWER_WIDTH - len(answer) - len(took))}{took}",
+        f"{told['api'] or '-'} {told['route'] or '-'}".ljust(_ROUTE_WIDTH),
+        paint("dim", f"{_bare(entry.method)} {_bare(entry.host)}".ljust(_ASKED_WIDTH if pairs or ids else 0)),
+        _pairs(pairs),
+        paint("dim", _pairs(ids)) if ids else "",
+    )
+    return "  ".join(column for column in columns if column)
+
+
+def as_coloured_text(entry: Entry) -> str:
+    """Write an entry as `as_text` does, in colours of a terminal."""
+    return as_text(entry, lambda style, text: f"\x1b[{_COLOURS[style]}m{text}\x1b[0m")
+
+
+def _pairs(pairs: Mapping[str, str]) -> str:
+    return " ".join(f"{_bare(name)}={_bare(value)}" for name, value in pairs.items())
+
+
+def _bare(text: str) -> str:
+    return text if _BARE.fullmatch(text) else json.dumps(text)
