@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509 import ExtendedKeyUsageOID
 
 from tests.authority import ENVOY, SERVER, Authority, Form, Pair
 
@@ -33,11 +33,13 @@ class Shape:
         name: says how.
         make: makes them.
         error: what OpenSSL says of the server's chain; empty when it is believed.
+        client: whether a client's chain is made in the same way.
     """
 
     name: str
     make: Callable[[], Site]
     error: str = ""
+    client: bool = True
 
     def __str__(self) -> str:
         return self.name
@@ -48,15 +50,18 @@ def _of(form: Form, name: str | None = "plain") -> Site:
     return Site(authority.certificate, authority.server(), authority.envoy())
 
 
-def _below(root: Form, between: Form = PLAIN) -> Site:
-    authority = Authority("above", form=root)
-    issuer = Authority("between", authority, between)
-    chains = (Pair(pair.certificate + issuer.certificate, pair.key) for pair in (issuer.server(), issuer.envoy()))
-    return Site(authority.certificate, *chains)
+def _below(*forms: Form) -> Site:
+    """Trust a root; below it stand intermediates, whose certificates are shown."""
+    authority = issuer = Authority("root")
+    shown = b""
+    for number, form in enumerate(forms):
+        issuer = Authority(f"intermediate {number}", issuer, form)
+        shown = issuer.certificate + shown
+    return Site(authority.certificate, *(Pair(pair.certificate + shown, pair.key) for pair in (issuer.server(), issuer.envoy())))
 
 
 def _intermediate() -> Site:
-    issuer = Authority("between", Authority("above"))
+    issuer = Authority("intermediate", Authority("root"))
     return Site(issuer.certificate, issuer.server(), issuer.envoy())
 
 
@@ -65,10 +70,14 @@ def _signed_by(issuer: Authority, **more) -> Site:
     return Site(Authority("plain").certificate, issuer.server(**more), issuer.envoy(**more))
 
 
-def _issued(**more) -> Site:
+def _outside() -> Site:
+    authority = Authority("plain", form=Form(permitted="example.com"))
+    return Site(authority.certificate, authority.server(), authority.issue(uris=[ENVOY], dns=[SERVER]))
+
+
+def _issued(server: dict[str, Any], client: dict[str, Any]) -> Site:
     authority = Authority("plain")
-    server = authority.issue(**{"dns": [SERVER], "usage": None, **more})
-    return Site(authority.certificate, server, authority.issue(uris=[ENVOY], usage=ExtendedKeyUsageOID.SERVER_AUTH))
+    return Site(authority.certificate, authority.issue(**{"dns": [SERVER], **server}), authority.issue(uris=[ENVOY], **client))
 
 
 BELIEVED: Final = [
@@ -84,12 +93,16 @@ BAD: Final = [
     Shape("another CA", lambda: _signed_by(Authority("other")), "unable to get local issuer certificate"),
     Shape("another CA of the same name", lambda: _signed_by(Authority("plain")), "certificate signature failure"),
     Shape("a CA without CA:TRUE", lambda: _of(Form(ca=False)), "invalid CA certificate"),
-    Shape("an intermediate without CA:TRUE", lambda: _below(PLAIN, Form(ca=False)), "invalid CA certificate"),
+    Shape("an intermediate without CA:TRUE", lambda: _below(Form(ca=False)), "invalid CA certificate"),
     Shape("a CA whose key usage is another", lambda: _of(Form(signs=False)), "invalid CA certificate"),
-    Shape("more intermediates than allowed", lambda: _below(Form(path_length=0)), "path length constraint exceeded"),
-    Shape("a domain that the CA may not issue for", lambda: _of(Form(permitted="example.com")), "permitted subtree violation"),
+    Shape("more intermediates than allowed", lambda: _below(Form(path_length=0), PLAIN), "path length constraint exceeded"),
+    Shape("a domain that the CA may not issue for", _outside, "permitted subtree violation"),
     Shape("a CA that has expired", lambda: _of(Form(days=-1)), "certificate has expired"),
-    Shape("a server certificate that has expired", lambda: _issued(days=-1), "certificate has expired"),
-    Shape("a certificate for another use", lambda: _issued(usage=ExtendedKeyUsageOID.CLIENT_AUTH), "unsuitable certificate purpose"),
-    Shape("another host", lambda: _issued(dns=["elsewhere.test"]), "Hostname mismatch"),
+    Shape("a server certificate that has expired", lambda: _issued({"days": -1}, {"days": -1}), "certificate has expired"),
+    Shape(
+        "a certificate for another use",
+        lambda: _issued({"usage": ExtendedKeyUsageOID.CLIENT_AUTH}, {"usage": ExtendedKeyUsageOID.SERVER_AUTH}),
+        "unsuitable certificate purpose",
+    ),
+    Shape("another host", lambda: _issued({"dns": ["elsewhere.test"]}, {}), "Hostname mismatch", client=False),
 ]

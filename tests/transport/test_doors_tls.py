@@ -22,8 +22,10 @@ from authz_server.transport import event_loop, grpcio, tls_server
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.grpcio import GrpcioDoor
 from authz_server.transport.guard import AllowList, Guard
-from authz_server.transport.tls import Credentials, read
+from authz_server.transport.tls import Credentials, TlsError, read
+from authz_server.trust import unify
 from tests.authority import ENVOY, SERVER, Authority, Pair, files
+from tests.shapes import BAD, BELIEVED, Shape
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
@@ -86,6 +88,7 @@ class Site:
     def context(self, client: Pair | None = None) -> ssl.SSLContext:
         """Make what a plain TLS client needs."""
         context = ssl.create_default_context(cadata=self.root.certificate.decode())
+        unify(context)
         context.set_alpn_protocols(["h2"])
         if client:
             client.write(self.folder, "client")
@@ -320,6 +323,27 @@ def test_an_intermediate_ca_may_be_the_client_ca(serve, root):
 
     assert site.ask(intermediate.envoy()) == b"answer"
     assert refused(lambda: site.ask(root.envoy()))
+
+
+@pytest.mark.parametrize("shape", BELIEVED, ids=str)
+def test_a_client_ca_is_believed_however_plainly_it_was_made(serve, shape: Shape):
+    """The port takes the CAs that key sets and Redis are verified with, behind both doors and on every Python."""
+    site = shape.make()
+
+    assert serve(ENVOY, client_ca=site.ca).ask(site.client) == b"answer"
+
+
+@pytest.mark.parametrize("shape", [shape for shape in BAD if shape.client], ids=str)
+def test_a_client_that_no_ca_vouched_for_gets_no_answer(serve, shape: Shape):
+    """The same chains that key sets and Redis are not believed with; a client CA that is none ends the start."""
+    site = shape.make()
+    try:
+        door = serve(ENVOY, client_ca=site.ca)
+    except TlsError as error:
+        assert "is no CA" in str(error)  # noqa: PT017 - one of two ways to refuse
+    else:
+        assert refused(lambda: door.ask(site.client))
+        assert door.check.asked == 0
 
 
 def test_a_client_may_send_its_intermediates(serve, clients):
