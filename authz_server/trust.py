@@ -38,3 +38,20 @@ def unify(context: ssl.SSLContext) -> None:
     Source: https://docs.python.org/3/whatsnew/3.13.html#ssl
     """
     context.verify_flags = (context.verify_flags | FLAGS_ON) & ~FLAGS_OFF
+
+
+def distrust(error: BaseException) -> str:
+    """Say why a server's certificate was not believed.
+
+    Args:
+        error: that ended a connection, or wraps the one that did.
+
+    Returns:
+        OpenSSL's words, or an empty text when the certificate was not the reason.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return seen.verify_message
+        seen = seen.__cause__ or seen.__context__
+    return ""

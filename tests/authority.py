@@ -87,6 +87,7 @@ class Authority:
         dns: Sequence[str] = (),
         uris: Sequence[str] = (),
         days: float = 30,
+        begins: float = -1,
         key=None,
         usage: x509.ObjectIdentifier | None = None,
     ) -> Pair:
@@ -94,7 +95,7 @@ class Authority:
         key = key or ec.generate_private_key(ec.SECP256R1())
         names = [*map(x509.DNSName, dns), *map(x509.UniformResourceIdentifier, uris)]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"number {next(_serial)}")])
-        return Pair(self._sign(subject, key.public_key(), names, days, usage=usage), pem(key))
+        return Pair(self._sign(subject, key.public_key(), names, days, usage=usage, begins=begins), pem(key))
 
     def server(self, **more) -> Pair:
         """Issue the server's."""
@@ -104,12 +105,12 @@ class Authority:
         """Issue the one of an Envoy that may ask."""
         return self.issue(uris=[ENVOY], usage=ExtendedKeyUsageOID.CLIENT_AUTH, **more)
 
-    def _sign(self, subject, public_key, names, days, form=Form(ca=False), usage=None) -> bytes:
+    def _sign(self, subject, public_key, names, days, form=Form(ca=False), usage=None, begins=-1) -> bytes:
         end = datetime.now(UTC) + timedelta(days=days)
         builder = (
             x509.CertificateBuilder(subject_name=subject, issuer_name=self.name, public_key=public_key)
             .serial_number(next(_serial))
-            .not_valid_before(min(end, datetime.now(UTC)) - timedelta(days=1))
+            .not_valid_before(min(end, datetime.now(UTC)) + timedelta(days=begins))
             .not_valid_after(end)
             .add_extension(x509.BasicConstraints(ca=form.ca, path_length=form.path_length), critical=form.critical)
         )

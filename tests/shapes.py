@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from cryptography.x509 import ExtendedKeyUsageOID
 
-from tests.authority import ENVOY, SERVER, Authority, Form, Pair
+from tests.authority import ENVOY, SERVER, Authority, Form, Pair, pem
 
 PLAIN: Final = Form()
 
@@ -75,9 +75,22 @@ def _outside() -> Site:
     return Site(authority.certificate, authority.server(), authority.issue(uris=[ENVOY], dns=[SERVER]))
 
 
+def _shown() -> Site:
+    """Show the root, which is not the one that is trusted."""
+    root = Authority("root")
+    server, client = root.server(), root.envoy()
+    return Site(Authority("other").certificate, *(Pair(pair.certificate + root.certificate, pair.key) for pair in (server, client)))
+
+
+def _alone() -> Site:
+    server, client = Authority("server"), Authority("client")
+    pairs = (Pair(authority.certificate, pem(authority.key)) for authority in (server, client))
+    return Site(Authority("other").certificate, *pairs)
+
+
 def _issued(server: dict[str, Any], client: dict[str, Any]) -> Site:
     authority = Authority("plain")
-    return Site(authority.certificate, authority.issue(**{"dns": [SERVER], **server}), authority.issue(uris=[ENVOY], **client))
+    return Site(authority.certificate, authority.issue(**{"dns": [SERVER, "localhost"], **server}), authority.issue(uris=[ENVOY], **client))
 
 
 BELIEVED: Final = [
@@ -92,6 +105,8 @@ BELIEVED: Final = [
 BAD: Final = [
     Shape("another CA", lambda: _signed_by(Authority("other")), "unable to get local issuer certificate"),
     Shape("another CA of the same name", lambda: _signed_by(Authority("plain")), "certificate signature failure"),
+    Shape("a root that only the server knows", _shown, "self-signed certificate in certificate chain"),
+    Shape("a self-signed certificate", _alone, "self-signed certificate"),
     Shape("a CA without CA:TRUE", lambda: _of(Form(ca=False)), "invalid CA certificate"),
     Shape("an intermediate without CA:TRUE", lambda: _below(Form(ca=False)), "invalid CA certificate"),
     Shape("a CA whose key usage is another", lambda: _of(Form(signs=False)), "invalid CA certificate"),
@@ -99,6 +114,7 @@ BAD: Final = [
     Shape("a domain that the CA may not issue for", _outside, "permitted subtree violation"),
     Shape("a CA that has expired", lambda: _of(Form(days=-1)), "certificate has expired"),
     Shape("a server certificate that has expired", lambda: _issued({"days": -1}, {"days": -1}), "certificate has expired"),
+    Shape("a server certificate of tomorrow", lambda: _issued({"begins": 1}, {"begins": 1}), "certificate is not yet valid"),
     Shape(
         "a certificate for another use",
         lambda: _issued({"usage": ExtendedKeyUsageOID.CLIENT_AUTH}, {"usage": ExtendedKeyUsageOID.SERVER_AUTH}),

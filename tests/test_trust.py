@@ -1,32 +1,19 @@
 """The same certificates are believed on every Python: whom a client of TLS trusts."""
 
-import contextlib
+import asyncio
 import ssl
 
 import pytest
 
-from authz_server.trust import client_context
-from tests.authority import SERVER, Authority, Pair
+from authz_server.core.revocations import Revocation
+from authz_server.core.user_pools import KeySettings, UserPool
+from authz_server.keys.fetch import Fetcher, FetchError
+from authz_server.revocations.shared import add, connect
+from authz_server.revocations.source import RevocationsError
+from authz_server.trust import client_context, distrust
+from tests.authority import SERVER, Authority
 from tests.shapes import BAD, BELIEVED, Shape
-
-
-def shake_hands(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> None:
-    """Let two contexts agree in memory, or raise what the client makes of it."""
-    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
-    asking = client.wrap_bio(back, there, server_hostname=name)
-    answering = server.wrap_bio(there, back, server_side=True)
-    for _ in range(4):
-        for side in (asking, answering):
-            with contextlib.suppress(ssl.SSLWantReadError):
-                side.do_handshake()
-
-
-def serving(pair: Pair, folder) -> ssl.SSLContext:
-    """Make the context of a server."""
-    pair.write(folder)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-    return context
+from tests.trusting import Believed, serving, shake_hands
 
 
 @pytest.mark.parametrize("shape", BELIEVED, ids=str)
@@ -56,3 +43,52 @@ def test_the_system_s_authorities_are_read_the_same_way(monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
 
     shake_hands(client_context(), serving(plain.server(), tmp_path), SERVER)
+
+
+def fetch_keys(port: int, ca_file: str) -> str:
+    """Fetch a key set, and give the error."""
+    pool = UserPool(id="p", issuer="i", jwks=f"https://localhost:{port}/", settings=KeySettings(ca_file=ca_file))
+    with pytest.raises(FetchError) as error:
+        asyncio.run(Fetcher(60)(pool))
+    return str(error.value)
+
+
+def revoke(port: int, ca_file: str) -> str:
+    """Write to a list of revocations, and give the error."""
+    server = connect(f"rediss://localhost:{port}/0?ssl_ca_certs={ca_file}", None)
+    with server.client, pytest.raises(RevocationsError) as error:
+        add(server, Revocation("sub", "ada"), 0.0)
+    return str(error.value)
+
+
+USERS = pytest.mark.parametrize("ask", [fetch_keys, revoke])
+
+
+@USERS
+@pytest.mark.parametrize("shape", BELIEVED, ids=str)
+def test_key_sets_and_redis_are_believed_alike(ask, shape: Shape, tmp_path):
+    """Both trust each CA that is made plainly; what ends the connection comes after the handshake."""
+    site = shape.make()
+    (tmp_path / "ca.pem").write_bytes(site.ca)
+    with Believed(site.server, tmp_path) as server:
+        ask(server.port, str(tmp_path / "ca.pem"))
+
+    assert server.outcome == "believed"
+
+
+@USERS
+@pytest.mark.parametrize("shape", [shape for shape in BAD if shape.client], ids=str)
+def test_key_sets_and_redis_are_doubted_alike(ask, shape: Shape, tmp_path):
+    """Neither goes on with a server that the CA did not vouch for, and both say why in OpenSSL's words."""
+    site = shape.make()
+    (tmp_path / "ca.pem").write_bytes(site.ca)
+    with Believed(site.server, tmp_path) as server:
+        error = ask(server.port, str(tmp_path / "ca.pem"))
+
+    assert server.outcome != "believed"
+    assert f"certificate verify failed: {shape.error}" in error
+
+
+def test_another_error_is_no_question_of_trust():
+    """Only a certificate that was not believed is called so."""
+    assert distrust(ConnectionRefusedError()) == ""

@@ -18,7 +18,7 @@ import redis
 from authz_server.core.revocations import Revocation, Revocations
 from authz_server.revocations.source import MAX_ENTRIES, Observer, RevocationsError
 from authz_server.revocations.text import parse, write
-from authz_server.trust import FLAGS_OFF, FLAGS_ON
+from authz_server.trust import FLAGS_OFF, FLAGS_ON, distrust
 
 KEY: Final = "authz:revocations"  # a sorted set: entries without `until`, which is their score
 STREAM: Final = "authz:revocations:new"  # a stream: `entry`, `undo` with a name, or something else when the set alone says what is refused
@@ -193,7 +193,7 @@ class SharedList:
     def _failed(self, error: Exception) -> None:
         if self._revocations.known and self.age() > self._max_age:
             self._revocations.forget()
-        what = str(error) if isinstance(error, RevocationsError) else type(error).__name__
+        what = str(error) if isinstance(error, RevocationsError) else _kind(error)
         self._observer.ended("failed", f"{self._name}: {what}")
 
 
@@ -303,4 +303,10 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OSError) as error:
-        raise RevocationsError(f"Redis did not take it ({type(error).__name__}); is it there, and may this user write?") from error
+        raise RevocationsError(f"Redis did not take it ({_kind(error)}); is it there, and may this user write?") from error
+
+
+def _kind(error: Exception) -> str:
+    """Name an error without its text, which may hold what was sent; but say why a certificate was not believed."""
+    why = distrust(error)
+    return f"{type(error).__name__}: certificate verify failed: {why}" if why else type(error).__name__
