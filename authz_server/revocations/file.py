@@ -11,7 +11,7 @@ from typing import Final
 
 from authz_server.core.revocations import Revocation, Revocations
 from authz_server.revocations.source import MAX_ENTRIES, Observer, RevocationsError
-from authz_server.revocations.text import parse, write
+from authz_server.revocations.text import parse, show
 
 MAX_SIZE: Final = 32 * 1_048_576
 _TOLD: Final = 10  # mistakes; nobody reads more
@@ -128,21 +128,31 @@ def add(path: Path, revocation: Revocation, now: float) -> None:
     Raises:
         RevocationsError: when the file has mistakes or can not be written; it is as it was.
     """
-    _change(path, now, lambda entry: entry != revocation, [write(revocation)])
+    _change(path, now, lambda entry: entry != revocation, [show(revocation)])
 
 
-def remove(path: Path, revocation: Revocation, now: float) -> None:
-    """Take every entry with the kind and value of a revocation out of a file; see `add`."""
-    _change(path, now, lambda entry: (entry.kind, entry.value) != (revocation.kind, revocation.value), [])
+def remove(path: Path, revocation: Revocation, now: float) -> bool:
+    """Take every entry with the kind and value of a revocation out of a file; see `add`.
+
+    Returns:
+        Whether there was any.
+    """
+
+    def stays(entry: Revocation) -> bool:
+        return (entry.kind, entry.value) != (revocation.kind, revocation.value)
+
+    return path.exists() and not all(map(stays, _change(path, now, stays, [])))
 
 
-def _change(path: Path, now: float, stays: Callable[[Revocation], bool], more: list[str]) -> None:
+def _change(path: Path, now: float, stays: Callable[[Revocation], bool], more: list[str]) -> list[Revocation]:
+    """Write a file again with the entries that stay and are not over, and with more; give all that there were."""
     try:
         with _locked(path.parent):
             lines = _lines(path) if path.exists() else []
-            _parsed(path, lines)  # nobody can say what a line with a mistake means
+            entries = _parsed(path, lines)  # nobody can say what a line with a mistake means
             kept = [line for line in lines if not (text := _entry(line)) or ((entry := parse(text)).until > now and stays(entry))]
             _replace(path, "".join(f"{line}\n" for line in [*kept, *more]))
+            return entries
     except OSError as error:
         raise RevocationsError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -9,7 +9,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -251,8 +251,29 @@ def add(server: Server, revocation: Revocation, now: float) -> None:
         pipe.execute()
 
 
-def remove(server: Server, revocation: Revocation) -> None:
-    """Take every entry with the kind and value of a revocation away; see `add`."""
+def read(server: Server) -> list[Revocation]:
+    """Read all revocations, also those whose time is over; what can not be read refuses nothing, and is left out.
+
+    Raises:
+        RevocationsError: when Redis does not give them.
+    """
+    client: Any = server.client
+    with _told():
+        members = client.zrange(KEY, 0, -1, withscores=True)
+    found = []
+    for member, score in members:
+        with suppress(ValueError):
+            entry = parse(member.decode("ascii"))
+            found.append(entry._replace(until=min(entry.until, score)))
+    return found
+
+
+def remove(server: Server, revocation: Revocation) -> bool:
+    """Take every entry with the kind and value of a revocation away; see `add`.
+
+    Returns:
+        Whether there was any. Servers that refuse one which Redis has lost take it back in any case.
+    """
     client: Any = server.client
     with _told():
         members = [member for member in client.zrange(KEY, 0, -1) if _is_about(member, revocation)]
@@ -261,6 +282,7 @@ def remove(server: Server, revocation: Revocation) -> None:
                 pipe.zrem(KEY, *members)
             pipe.xadd(STREAM, {"undo": _name(revocation)}, maxlen=MAX_STREAM)
             pipe.execute()
+    return bool(members)
 
 
 def _earlier(client: Any, now: float) -> float:

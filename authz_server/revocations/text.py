@@ -1,6 +1,7 @@
 """The text of a revocation: one line, the same in a file and in Redis."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf, isfinite
@@ -13,6 +14,7 @@ FORM: Final = "KIND=VALUE [issued_before=TIME] [until=TIME]"
 
 _FIELD: Final = re.compile(r"([a-z_]+)=([!\"$-~]+)", re.ASCII)
 _SECONDS: Final = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
+_WHOLE: Final = re.compile(r"\d{1,11}", re.ASCII)
 _TIMES: Final = ("issued_before", "until")
 
 
@@ -49,7 +51,7 @@ def parse(line: str) -> Revocation:
 
 
 def write(revocation: Revocation) -> str:
-    """Write a revocation.
+    """Write a revocation for programs.
 
     Args:
         revocation: whose value is printable ASCII without spaces.
@@ -60,8 +62,18 @@ def write(revocation: Revocation) -> str:
     Raises:
         ValueError: when it could not be read again.
     """
+    return _written(revocation, _number)
+
+
+def show(revocation: Revocation) -> str:
+    """Write a revocation for people; see `write`. Times are RFC 3339 in UTC where they are whole seconds."""
+    return _written(revocation, _date)
+
+
+def _written(revocation: Revocation, write_time: Callable[[float], str]) -> str:
     times = {"issued_before": revocation.issued_before, "until": revocation.until}
-    line = " ".join([f"{revocation.kind}={revocation.value}", *(f"{name}={_number(time)}" for name, time in times.items() if time != inf)])
+    texts = (f"{name}={write_time(time)}" for name, time in times.items() if time != inf)
+    line = " ".join([f"{revocation.kind}={revocation.value}", *texts])
     if parse(line) != revocation:
         raise ValueError(f"a {revocation.kind} is printable ASCII without spaces, and times are seconds since 1970")
     return line
@@ -94,3 +106,8 @@ def _number(seconds: float) -> str:
     if not isfinite(seconds):
         raise ValueError("a time is a number of seconds since 1970")
     return f"{seconds:.9f}".rstrip("0").rstrip(".")
+
+
+def _date(seconds: float) -> str:
+    number = _number(seconds)
+    return f"{datetime.fromtimestamp(int(number), UTC):%Y-%m-%dT%H:%M:%SZ}" if _WHOLE.fullmatch(number) else number

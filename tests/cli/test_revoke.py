@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from authz_server.cli import main
 from authz_server.revocations import file
+from authz_server.testing import UserPool
 
 DAY = 86_400
 
@@ -19,9 +20,9 @@ def path(tmp_path):
     return tmp_path / "revoked"
 
 
-def revoke(*arguments):
+def revoke(*arguments, stdin=None):
     """Run the command."""
-    return CliRunner().invoke(main, ["revoke", *map(str, arguments)])
+    return CliRunner().invoke(main, ["revoke", *map(str, arguments)], input=stdin)
 
 
 @pytest.mark.parametrize("flag", ["--sub", "--client-id", "--pool"])
@@ -81,10 +82,115 @@ def test_a_revocation_is_taken_back(path):
     assert (done.output, file.read(path)) == ("taken back: sub=x\n", [])
 
 
+@pytest.mark.parametrize("flags", [(), ("--issued-before", "5")])
+def test_taking_back_nothing_is_told(path, flags):
+    """Somebody may have mistyped a name; the list is as it was, and a file is not made."""
+    first = revoke("--revocations", path, "--sub", "y", "--undo", *flags)
+    assert not path.exists()
+    revoke("--revocations", path, "--sub", "x")
+    second = revoke("--revocations", path, "--jti", "x", "--undo")
+
+    assert (first.exit_code, first.output) == (1, "nothing to take back: sub=y is not in the list\n")
+    assert (second.exit_code, second.output) == (1, "nothing to take back: jti=x is not in the list\n")
+    assert [entry.value for entry in file.read(path)] == ["x"]
+
+
+@pytest.mark.parametrize(("span", "seconds"), [("90s", 90), ("1h", 3_600), ("1h30m", 5_400), ("7d", 7 * DAY), ("2w", 14 * DAY)])
+def test_an_end_may_be_counted_from_now(path, span, seconds):
+    """In seconds, minutes, hours, days and weeks, to a whole second."""
+    before = time.time()
+    revoke("--revocations", path, "--sub", "x", "--until", span)
+    (entry,) = file.read(path)
+
+    assert before <= entry.until - seconds <= time.time() + 1
+    assert entry.until == int(entry.until)
+
+
+def test_times_can_be_read(path):
+    """What is printed and what is written are dates."""
+    done = revoke("--revocations", path, "--sub", "x", "--issued-before", "1790000000", "--until", "4000000000")
+
+    assert done.output == "refused: sub=x issued_before=2026-09-21T14:13:20Z until=2096-10-02T07:06:40Z\n"
+    assert done.output == f"refused: {path.read_text()}"
+
+
+def test_the_list_is_printed(path):
+    """What is in force, or what of it has a name, in a form that a file could hold; what is over is not."""
+    path.write_text("sub=x until=4000000000\njti=x\nsub=y until=5\n")
+    everything, one, nothing = (revoke("--revocations", path, "--list", *name) for name in ((), ("--jti", "x"), ("--sub", "y")))
+
+    assert (everything.exit_code, everything.output) == (0, "sub=x until=2096-10-02T07:06:40Z\njti=x\n")
+    assert (one.exit_code, one.output) == (0, "jti=x\n")
+    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "nothing with this name is refused\n")
+    path.write_text("")
+    assert revoke("--revocations", path, "--list").stderr == "nothing is refused\n"
+
+
+def test_a_list_that_can_not_be_read_is_told(path):
+    """It is no empty list."""
+    done = revoke("--revocations", path, "--list")
+
+    assert (done.exit_code, "cannot be read" in done.output) == (1, True)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """Make one pool for all tests: keys take time to make."""
+    return UserPool("eu-west-1_Revoke001")
+
+
+@pytest.mark.parametrize("written", ["{}", "Bearer {}\n", "  {}\n\n"])
+def test_a_token_on_standard_input_is_refused_by_its_jti(path, pool, written):
+    """Nobody else on the machine gets to see it, and it is told nowhere."""
+    token = pool.id_token(jti="f1b6")
+    done = revoke("--revocations", path, "--token", "-", stdin=written.format(token))
+    (entry,) = file.read(path)
+
+    assert (done.exit_code, entry.kind, entry.value) == (0, "jti", "f1b6")
+    assert token[:20] not in done.output + path.read_text()
+    assert revoke("--revocations", path, "--token", "-", "--undo", stdin=token).output == "taken back: jti=f1b6\n"
+
+
+def test_a_token_that_has_expired_can_be_taken_back(path, pool):
+    """It may have been good when it was refused."""
+    path.write_text("jti=f1b6\n")
+    token = pool.id_token(jti="f1b6", exp=1)
+    refused, undone = (revoke("--revocations", path, "--token", "-", *flag, stdin=token) for flag in ((), ("--undo",)))
+
+    assert (refused.exit_code, "the token has expired" in refused.output) == (2, True)
+    assert (undone.exit_code, undone.output) == (0, "taken back: jti=f1b6\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "stdin", "words"),
+    [
+        ("-", "", "no token"),
+        ("-", "secret", "holds no token that could be accepted (token_malformed)"),
+        ("-", b"\xff\xfe.a.b", "holds no token"),
+        ("-", "without jti", "the token has no jti"),
+        ("eyJsecret", "", "give - here"),
+    ],
+)
+def test_what_is_no_token_is_told_without_it(path, pool, given, stdin, words):
+    """A mistake does not put a secret on a screen."""
+    sent = pool.id_token(jti=None) if stdin == "without jti" else stdin
+    done = revoke("--revocations", path, "--token", given, stdin=sent)
+
+    assert (done.exit_code, words in " ".join(done.output.replace("│", "").split())) == (2, True)
+    assert "secret" not in done.output
+    assert not path.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--sub", "x"), "give --revocations"),
+        (("--revocations", "f", "--list", "--undo"), "--list changes nothing"),
+        (("--revocations", "f", "--list", "--until", "1h"), "--list changes nothing"),
+        (("--revocations", "f", "--list", "--sub", "x", "--jti", "y"), "and one of --jti"),
+        (("--revocations", "f", "--sub", "x", "--until", "1 h"), "or from now such as 1h"),
+        (("--revocations", "f", "--sub", "x", "--until", "1y"), "or from now such as 1h"),
+        (("--revocations", "f", "--sub", "x y", "--undo"), "printable ASCII"),
         (("--revocations", "f"), "give --revocations, and one of --jti"),
         (("--revocations", "f", "--sub", "x", "--jti", "y"), "and one of --jti"),
         (("--revocations", "f", "--jti", "x", "--issued-before", "5"), "says nothing about a jti"),

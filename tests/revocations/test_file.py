@@ -65,7 +65,17 @@ def test_an_entry_is_added_and_what_is_over_goes(path):
     for _ in range(2):
         file.add(path, new, 2_000.0)
 
-    assert path.read_text() == "# signed out\n\nsub=eve\njti=x until=5000\n"
+    assert path.read_text() == "# signed out\n\nsub=eve\njti=x until=1970-01-01T01:23:20Z\n"
+
+
+def test_taking_back_says_whether_it_was_there(path):
+    """What is over counts, too; a file that is not there stays so."""
+    file.add(path, Revocation("sub", "bob", inf, 5_000.0), 2_000.0)
+    absent = path.with_name("absent")
+
+    assert [file.remove(path, Revocation("sub", "bob"), 9_000.0) for _ in range(2)] == [True, False]
+    assert file.remove(absent, Revocation("sub", "bob"), NOW) is False
+    assert not absent.exists()
 
 
 @pytest.mark.parametrize(

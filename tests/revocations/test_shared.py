@@ -46,11 +46,11 @@ def test_what_is_taken_back_is_learned_of_too(server, follow, revocations):
     shared.add(server, EVE, 1_000.0)
     follow()
     until(lambda: len(revocations) == 2)
-    shared.remove(server, Revocation("sub", "ada"))
+    assert shared.remove(server, Revocation("sub", "ada"))
     until(lambda: len(revocations) == 1)
 
     assert refused(revocations, jti="eve")
-    shared.remove(server, Revocation("sub", "nobody"))  # changes nothing
+    assert not shared.remove(server, Revocation("sub", "nobody"))  # changes nothing
 
 
 def test_the_later_end_counts(server):
@@ -59,6 +59,15 @@ def test_the_later_end_counts(server):
     shared.add(server, ADA._replace(until=3e9), 1_000.0)
     with server.client as client:
         assert client.zscore(KEY, "sub=ada issued_before=900") == 4e9
+
+
+def test_the_whole_set_can_be_read(server):
+    """Each entry with the end that counts, also those that are over; what can not be read refuses nothing."""
+    with server.client as client:
+        client.zadd(KEY, {"sub=bob until=5": inf, "nonsense": 1.0, "é": 1.0})
+    shared.add(server, ADA, 1.0)
+
+    assert shared.read(server) == [ADA, Revocation("sub", "bob", inf, 5.0)]
 
 
 def test_an_outage_takes_nothing_back(tmp_path, program, follow, revocations, told):

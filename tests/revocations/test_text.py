@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz_server.core.revocations import KINDS, Revocation
-from authz_server.revocations.text import moment, parse, write
+from authz_server.revocations.text import moment, parse, show, write
 
 values = st.text(st.characters(codec="ascii", min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="#"), min_size=1, max_size=80)
 times = st.one_of(st.just(inf), st.integers(0, 10**11 - 1).map(float), st.floats(0, 4e9).map(lambda value: round(value, 3)))
@@ -18,7 +18,21 @@ def test_what_is_written_can_be_read(kind, value, before, until):
     """To the last digit that matters."""
     entry = Revocation(kind, value, inf if kind == "jti" else before, until)
 
-    assert parse(write(entry)) == entry
+    assert parse(write(entry)) == parse(show(entry)) == entry
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        (Revocation("sub", "a", 1_790_000_000, 1_790_086_400), "sub=a issued_before=2026-09-21T14:13:20Z until=2026-09-22T14:13:20Z"),
+        (Revocation("jti", "a", inf, 10**11 - 1), "jti=a until=5138-11-16T09:46:39Z"),
+        (Revocation("sub", "a", 0.5, inf), "sub=a issued_before=0.5"),
+        (Revocation("sub", "a"), "sub=a"),
+    ],
+)
+def test_people_read_dates(entry, line):
+    """A time of whole seconds is RFC 3339 in UTC; one that is not stays as it is, since it must be read again."""
+    assert show(entry) == line
 
 
 @pytest.mark.parametrize(
