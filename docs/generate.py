@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import click
 from prometheus_client import Metric
 
+from authz_server.cli import main
 from authz_server.core.decisions import Allow, Reason
 from authz_server.observe.metrics import CertificateSample, KeySetSample, Metrics, RevocationsSample, VerdictsSample
 from authz_server.observe.totals import SupervisorMetrics
@@ -79,7 +81,51 @@ def _labels(family: Metric) -> list[str]:
     return list(dict.fromkeys(label for sample in family.samples for label in sample.labels if label != "le"))
 
 
-PAGES = {"reasons.md": reasons, "metrics.md": metrics}
+SEE = {  # where more is said about a flag of `serve`
+    "--tls-cert": "operations.md#tls",
+    "--tls-client-ca": "operations.md#tls",
+    "--tls-allow-san": "operations.md#tls",
+    "--socket-mode": "operations.md#unix-sockets",
+    "--transport": "operations.md#transports",
+    "--pin-cpu": "operations.md#transports",
+    "--max-checks-in-progress": "operations.md#overload",
+    "--workers": "operations.md#workers",
+    "--decision-log": "decision-log.md",
+    "--cache-mib": "operations.md#repeated-decisions",
+    "--state-dir": "keys.md#the-state-directory",
+    "--revocations": "revocation.md",
+    "--revocations-max-age": "revocation.md#redis-or-valkey",
+}
+
+
+def flags() -> str:
+    """Write a table of flags for each command."""
+    page = [
+        "# Flags",
+        MADE,
+        "What can come from the environment has a variable. A flag that may be given more than once takes its values from there separated by spaces.",
+        "Exit status: 0 fine, 1 the configuration or the start failed, or workers had to be killed, 2 usage.",
+    ]
+    for name, command in main.commands.items():
+        usage = " ".join(command.collect_usage_pieces(click.Context(command)))
+        page += ["", f"## {name}", "", f"    authz-server {name} {usage}", "", " ".join(str(command.help).split()), ""]
+        shown = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+        page += ["| flag | variable | default | |", "| --- | --- | --- | --- |", *map(_flag, shown)] if shown else []
+    return "\n".join([*page, ""])
+
+
+def _flag(option: click.Option) -> str:
+    """Write the row of a flag, with the hint that `--help` gives about its value."""
+    context = click.Context(main)
+    hint = "" if option.is_flag else " " + option.make_metavar(context).replace("|", "\\|")
+    names = ", ".join(f"`{name}{hint}`" for name in (*option.opts, *option.secondary_opts))
+    default = str(option.get_help_extra(context).get("default", "required" if option.required else ""))
+    more = SEE.get(option.opts[0])
+    about = str(option.help).replace("|", "\\|") + (f" [More]({more})." if more else "")
+    return f"| {names} | {f'`{option.envvar}`' if option.envvar else ''} | {default and (default if default == 'required' else f'`{default}`')} | {about} |"
+
+
+PAGES = {"reasons.md": reasons, "metrics.md": metrics, "flags.md": flags}
 
 if __name__ == "__main__":
     for page, write in PAGES.items():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from authz_server.demo.playground import Playground
 
 
-@click.command()
+@click.command(short_help="Start all of it here, to try it out.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8080, show_default=True, help="Envoy's port; a free one where it is taken.")
 @click.option("--keep", is_flag=True, help="Keep the configuration in ./authz-demo, and start with it the next time.")
 def demo(port: int, keep: bool) -> None:  # noqa: FBT001 - a flag

@@ -37,7 +37,7 @@ NEVER_EMPTY: Final = (  # since somebody would get in who should not
 LogFormat = Literal["auto", "json", "text", "off"]
 
 
-@click.command()
+@click.command(short_help="Answer checks until SIGTERM.")
 @options.config
 @click.option(
     "--listen",

@@ -8,7 +8,7 @@ import click
 from authz_server.cli import options
 
 
-@click.command()
+@click.command(short_help="Check a configuration.")
 @options.config
 def validate(config: Path) -> None:
     """Check a configuration and list every mistake as file:line:column."""

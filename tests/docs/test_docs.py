@@ -3,6 +3,8 @@
 import importlib.util
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,7 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("page", ["reasons.md", "metrics.md"])
+@pytest.mark.parametrize("page", ["reasons.md", "metrics.md", "flags.md"])
 def test_a_generated_page_is_fresh(page):
     """`make docs` has been run since the code changed."""
     assert (ROOT / "docs" / page).read_text() == generator().PAGES[page]()
@@ -110,15 +112,45 @@ def test_the_python_of_the_readme_runs(monkeypatch, tmp_path):
     assert names["decision"].reason is authz_server.Reason.TOKEN_MALFORMED
 
 
-def test_every_flag_of_serve_is_documented_with_its_variable():
-    """docs/operations.md lists the flags that `serve --help` shows."""
-    page = (ROOT / "docs/operations.md").read_text()
-    help_text = CliRunner().invoke(main, ["serve", "--help"]).output
+def test_more_is_said_only_about_flags_that_there_are():
+    """A link of docs/flags.md leads to a heading, and stands at a flag of `serve`."""
+    flags = {name for option in main.commands["serve"].params for name in option.opts}
+    see = generator().SEE
 
-    for name in set(re.findall(r"--[a-z-]+", help_text)) - {"--help"}:
-        assert f"`{name}" in page
-    for variable in set(re.findall(r"AUTHZ_[A-Z_]+", help_text)):
-        assert f"`{variable}`" in page
+    assert see.keys() <= flags
+    for page, _, anchor in (link.partition("#") for link in see.values()):
+        headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+        assert anchor in {"", *(re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings)}
+
+
+def test_every_command_has_a_summary_that_is_not_cut():
+    """`authz-server --help` shows 80 columns."""
+    summaries = CliRunner().invoke(main, ["--help"], terminal_width=80).output.partition("Commands:")[2]
+
+    assert [line.split()[0] for line in summaries.splitlines() if line] == sorted(main.commands)
+    assert "..." not in summaries
+
+
+@pytest.mark.parametrize(("word", "completed"), [("authz-server re", "revoke"), ("authz-server serve --transp", "--transport")])
+def test_a_shell_completes(word, completed):
+    """The line for bash in docs/operations.md works as printed."""
+    (lines,) = blocks("docs/operations.md", "sh")
+    complete = f"COMP_WORDS=({word}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _authz_server_completion authz-server; echo ${{COMPREPLY[@]}}"
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    script = f"{lines.splitlines()[0]}\n{complete}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=True, env=environment)
+
+    assert (done.stdout.strip(), done.stderr) == (completed, "")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_get_a_script(shell):
+    """As docs/operations.md has it."""
+    assert f"_AUTHZ_SERVER_COMPLETE={shell}_source authz-server" in blocks("docs/operations.md", "sh")[0]
+    environment = {"_AUTHZ_SERVER_COMPLETE": f"{shell}_source"}
+    done = CliRunner().invoke(main, [], env=environment, prog_name="authz-server")
+
+    assert (done.exit_code, f"_AUTHZ_SERVER_COMPLETE={shell}_complete" in done.output) == (0, True)
 
 
 def test_every_member_of_the_decision_log_is_documented():
