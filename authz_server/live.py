@@ -38,8 +38,12 @@ class LiveGateway:
     def __init__(self, path: str | Path, environment: Mapping[str, str] | None = None) -> None:
         loaded = load_configuration(Path(path), os.environ if environment is None else environment)
         clock = ageing_clock()
-        self._refresher = KeyRefresher(Fetcher(), clock, lambda: random.uniform(-1, 1), self)  # noqa: S311 - spreads load
-        self._gateway = compile_gateway(loaded, KeyStore(clock, self._refresher).keys)
+        fetcher = Fetcher()
+        self._refresher = KeyRefresher(fetcher, clock, lambda: random.uniform(-1, 1), self)  # noqa: S311 - spreads load
+        store = KeyStore(clock, self._refresher)
+        self._gateway = compile_gateway(loaded, store.keys)
+        for warning in fetcher.warnings([keys.pool for keys in store.all()]):
+            _logger.warning("%s", warning)
 
     def decide(self, request: Request) -> Allow | Deny:
         """Decide whether a request may pass.

@@ -27,8 +27,12 @@ def client_context(ca_file: str | None = None) -> ssl.SSLContext:
     Raises:
         OSError: when the file cannot be read, or holds no certificate (`ssl.SSLError`).
     """
-    context = ssl.create_default_context(cafile=ca_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # ssl.create_default_context would write the secrets of TLS to SSLKEYLOGFILE
     unify(context)
+    if ca_file is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(cafile=ca_file)
     return context
 
 

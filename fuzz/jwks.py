@@ -1,5 +1,6 @@
 """Whatever a key set document says, no weak key comes of it. An input is the document."""
 
+import gzip
 import json
 import random
 from typing import Any
@@ -11,6 +12,7 @@ from authz_server.testing import UserPool
 from fuzz.mutation import Mutate, spliced
 
 MIN_BITS = 2_048
+GZIP = b"\x1f\x8b"
 POOL = UserPool("eu-west-1_Fuzzed001")
 WORDS = tuple(
     word.encode()
@@ -33,7 +35,7 @@ def run(octets: bytes) -> None:
         found = parse(octets)
     except JwksError:
         return
-    entries = json.loads(octets)["keys"]
+    entries = json.loads(gzip.decompress(octets) if octets.startswith(GZIP) else octets)["keys"]
     assert found.keys
     for kid, key in found.keys.items():
         numbers = key.rsa.public_numbers()
@@ -90,6 +92,7 @@ def seeds() -> dict[str, bytes]:
     ]
     return {
         "good": POOL.jwks_document(),
+        "packed": gzip.compress(POOL.jwks_document(), mtime=0),
         "mixed": json.dumps({"keys": [*bad, jwk]}).encode(),
         "small": json.dumps({"keys": [{"kid": "k", "kty": "RSA", "n": jwk["n"], "e": "AQAB"}]}).encode(),
         "none": b'{"keys":[]}',

@@ -21,7 +21,7 @@ from typing import Final
 
 import google.protobuf.json_format
 import grpc
-import httpx
+import httpx2
 import hypothesis.stateful
 import joserfc.jwk
 import joserfc.jws
@@ -51,7 +51,7 @@ TESTS: Final = (
 WITHOUT_DOORS: Final = "not grpcio and not asyncio"  # the same, slower
 SECONDS: Final = 30  # a mutant that takes longer is noticed
 FEWEST: Final = 15  # that a sample tries, whatever its time says: the score of fewer means nothing
-PRELOADED: Final = (google.protobuf.json_format, grpc, httpx, hypothesis.stateful, joserfc, jwt, prometheus_client, pydantic, re2, yaml)
+PRELOADED: Final = (google.protobuf.json_format, grpc, httpx2, hypothesis.stateful, joserfc, jwt, prometheus_client, pydantic, re2, yaml)
 
 
 class Infected(MetaPathFinder, Loader):

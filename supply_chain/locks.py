@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _PIN = re.compile(r"^([a-z0-9.-]+)==(\S+)(?: ; (.*?))?((?: \\\n +--hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE)
-_ELSEWHERE = "sys_platform == 'win32'"  # where this server does not run, so that these are never installed
+_ELSEWHERE = re.compile(r"(?:.* and )?sys_platform == '(?:emscripten|win32)'")  # where this server does not run: never installed
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -41,7 +41,11 @@ def read(lock: Path) -> dict[Pin, list[str]]:
     rest = _PIN.sub("", text).strip()
     if rest or not text:
         raise ValueError(f"{lock} has a line that is neither a pin nor a hash: {rest.partition(chr(10))[0]!r}")
-    return {Pin(found[1], found[2]): _HASH.findall(found[4]) for found in _PIN.finditer(text) if found[3] != _ELSEWHERE}
+    return {Pin(found[1], found[2]): _HASH.findall(found[4]) for found in _PIN.finditer(text) if not _is_elsewhere(found[3])}
+
+
+def _is_elsewhere(marker: str | None) -> bool:
+    return marker is not None and " or " not in marker and _ELSEWHERE.fullmatch(marker) is not None
 
 
 def pins(locks: Iterable[Path]) -> Iterator[Pin]:

@@ -15,9 +15,9 @@ from authz_server.config.reader import read
 from authz_server.config.schema import Authorizer, Configuration
 from authz_server.config.sentences import Location
 from authz_server.config.urls import check_url
+from authz_server.core.user_pools import ANY_ENDPOINT, IGNORE_ENDPOINTS, SERVICE_ENDPOINT, configured_endpoint
 
-ENDPOINT: Final = "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"
-IGNORE_ENDPOINTS: Final = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+_HINTS: Final = {ANY_ENDPOINT: f"; where it is not meant for Cognito, set {SERVICE_ENDPOINT}, or {IGNORE_ENDPOINTS} to true"}
 
 _REQUIRED: Final = frozenset(name for name, field in Authorizer.model_fields.items() if field.is_required())
 
@@ -50,13 +50,15 @@ def load(path: Path, environment: Mapping[str, str]) -> Loaded:
 
 
 def _endpoint(path: Path, environment: Mapping[str, str]) -> tuple[str, list[Problem]]:
-    url = environment.get(ENDPOINT, "")
-    if not url or environment.get(IGNORE_ENDPOINTS, "").lower() == "true":
+    found = configured_endpoint(environment)
+    if found is None:
         return "", []
+    variable, url = found
     try:
         return check_url(url.rstrip("/"), allow_http=False), []
     except ValueError as error:
-        return "", [Problem(file=str(path), line=1, column=1, message=f"environment variable {ENDPOINT}: {error}")]
+        message = f"environment variable {variable}: {error}{_HINTS.get(variable, '')}"
+        return "", [Problem(file=str(path), line=1, column=1, message=message)]
 
 
 def _validate(data: Any) -> tuple[Configuration, list[ErrorDetails]]:

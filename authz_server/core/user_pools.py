@@ -1,6 +1,7 @@
 """User pools: what an ARN says about the issuer of a pool's tokens and the place of its keys."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,6 +10,10 @@ SUFFIXES: Final = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-c
 
 _ARN: Final = re.compile(r"arn:([a-z0-9-]+):cognito-idp:([a-z0-9-]+):(\d{12}):userpool/([\w-]+_[0-9A-Za-z]+)", re.ASCII)
 _MAX_ID_LENGTH: Final = 55
+
+SERVICE_ENDPOINT: Final = "AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER"
+ANY_ENDPOINT: Final = "AWS_ENDPOINT_URL"
+IGNORE_ENDPOINTS: Final = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,3 +113,19 @@ def parse_arn(text: str) -> Arn:
     if found[1] not in SUFFIXES:
         raise ValueError(f"{text!r}: partition {found[1]!r} has no user pools, expected one of {', '.join(SUFFIXES)}")
     return Arn(partition=found[1], region=found[2], pool_id=found[4])
+
+
+def configured_endpoint(environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """Find the endpoint that stands for the Cognito service.
+
+    Args:
+        environment: value by name.
+
+    Returns:
+        The variable that names it, the service's own before the one for all services, and its value; None where AWS's own is meant.
+
+    Source: AWS SDKs and tools reference guide, "Service-specific endpoints".
+    """
+    if environment.get(IGNORE_ENDPOINTS, "").lower() == "true":
+        return None
+    return next(((name, url) for name in (SERVICE_ENDPOINT, ANY_ENDPOINT) if (url := environment.get(name))), None)

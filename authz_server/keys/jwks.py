@@ -1,5 +1,6 @@
 """Key sets: read a JWKS document, keep the keys that can have signed a Cognito token."""
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +15,10 @@ from authz_server.core.tokens import Key, strict_json
 
 MAX_DOCUMENT_SIZE: Final = 150_000
 MIN_MODULUS_BITS: Final = 2_048
+
+_GZIP: Final = b"\x1f\x8b"
+_GZIP_BITS: Final = 16 + zlib.MAX_WBITS
+_BYTE_ORDER_MARKS: Final = b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"
 
 
 class JwksError(Exception):
@@ -51,7 +56,7 @@ def parse(document: bytes) -> KeySet:
     """Read a JWKS document; one bad key does not spoil the others.
 
     Args:
-        document: JSON, at most 150,000 bytes (the limit of API Gateway's own JWT authorizers).
+        document: JSON, or the same as gzip; at most 150,000 bytes, also unpacked (the limit of API Gateway's own JWT authorizers).
 
     Returns:
         The RSA signature keys of at least 2048 bits; modulus and exponent are odd. Keys for encryption, and whatever else verifies nothing,
@@ -62,12 +67,14 @@ def parse(document: bytes) -> KeySet:
 
     Source: RFC 7517 sections 4 and 5; RFC 7518 sections 3.3 and 6.3.
     """
+    if document.startswith(_GZIP) and len(document) <= MAX_DOCUMENT_SIZE:
+        document = _unpacked(document)
     if len(document) > MAX_DOCUMENT_SIZE:
         raise JwksError(f"the document is longer than {MAX_DOCUMENT_SIZE} bytes")
     try:
         value = strict_json(document)
     except (ValueError, RecursionError) as error:
-        raise JwksError("the document is no JSON with unique members") from error
+        raise JwksError(_what_it_is(document)) from error
     return read(value)
 
 
@@ -75,7 +82,10 @@ def read(value: Any) -> KeySet:
     """Read a JWKS document that is JSON already, see `parse`."""
     entries = value.get("keys") if isinstance(value, dict) else None
     if not isinstance(entries, list):
-        raise JwksError("the document has no `keys` array")
+        hint = (
+            "; it is an OpenID configuration, whose `jwks_uri` names the key set" if isinstance(value, dict) and "jwks_uri" in value else ""
+        )
+        raise JwksError(f"the document has no `keys` array{hint}")
     keys: dict[str, Key] = {}
     skipped: list[str] = []
     for entry in entries:
@@ -110,6 +120,29 @@ def document(key_set: KeySet) -> dict[str, list[dict[str, str]]]:
 def _entry(key: Key) -> dict[str, str]:
     numbers = key.rsa.public_numbers()
     return {"kty": "RSA", "kid": key.kid, "n": to_base64url_uint(numbers.n).decode(), "e": to_base64url_uint(numbers.e).decode()}
+
+
+def _unpacked(document: bytes) -> bytes:
+    """Unpack gzip, as some stores keep and send it whatever was asked for; no more than it takes to know that it is too long."""
+    unpacking = zlib.decompressobj(_GZIP_BITS)
+    try:
+        unpacked = unpacking.decompress(document, MAX_DOCUMENT_SIZE + 1)
+    except zlib.error:
+        raise JwksError("the document is gzip that cannot be unpacked") from None
+    if len(unpacked) <= MAX_DOCUMENT_SIZE and (not unpacking.eof or unpacking.unused_data):
+        raise JwksError("the document is gzip that is cut off, or that something follows")
+    return unpacked
+
+
+def _what_it_is(document: bytes) -> str:
+    """Name what stands in the place of a key set."""
+    if not document.strip():
+        return "the document is empty"
+    if document.startswith(_BYTE_ORDER_MARKS):
+        return "the document begins with a byte order mark, which JSON does not have: write it as UTF-8 without one"
+    if document.lstrip().startswith(b"<"):
+        return "the document is HTML or XML: an error page, a login page or a proxy answered in the place of the key set"
+    return "the document is no JSON with unique members"
 
 
 def _is_for_something_else(entry: dict[str, Any]) -> bool:

@@ -1,10 +1,11 @@
 """What becomes of keys, for people: how fetches end, counted and logged, and how each key set is at a scrape."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from authz_server.core.user_pools import UserPool
+from authz_server.keys.fetch import Fetcher
 from authz_server.keys.refresher import GOOD
 from authz_server.keys.state_directory import UNREMARKABLE, StateDirectory
 from authz_server.keys.store import PoolKeys
@@ -18,12 +19,27 @@ class KeyObserver:
 
     Args:
         metrics: counts fetches.
+        fetcher: knows what the environment says about fetches.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, fetcher: Fetcher) -> None:
         self._metrics = metrics
+        self._fetcher = fetcher
+        self._said: set[str] = set()
         self.state: StateDirectory | None = None
         self.changed: Callable[[], None] = lambda: None
+
+    def loaded(self, pools: Collection[UserPool]) -> None:
+        """Log which variables of the environment lead to the keys of these pools, or cannot be used; each sentence once."""
+        for sentence in self._fetcher.warnings(pools):
+            self._say(logging.WARNING, sentence)
+        for sentence in self._fetcher.in_force(pools):
+            self._say(logging.INFO, sentence)
+
+    def _say(self, level: int, sentence: str) -> None:
+        if sentence not in self._said:
+            self._said.add(sentence)
+            _logger.log(level, "%s", sentence)
 
     def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
         """Take note of a fetch, see `keys.refresher.Observer`."""

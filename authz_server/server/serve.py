@@ -112,8 +112,9 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
     with ExitStack() as stack:
         metrics = Metrics(__version__)
         certificates = _certificates(settings.tls, metrics)
-        observer = KeyObserver(metrics)
-        store = _store(settings, metrics, observer, stack)
+        fetcher = Fetcher()
+        observer = KeyObserver(metrics, fetcher)
+        store = _store(settings, metrics, fetcher, observer, stack)
         check = _check(settings, metrics, _log(stream, line, metrics, stack))
         revoked = RevocationObserver(metrics)
         revocations = _revocations(settings.revocations, metrics, revoked, stack)
@@ -123,7 +124,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
             store=store,
             revocations=revocations,
             swap=check.swap,
-            outcome=lambda number, good: _loaded(number, metrics, observer, good=good),
+            outcome=lambda number, good: _loaded(number, metrics, store, observer, good=good),
         )
         generations.load()
         with _threads_of_door(settings):
@@ -162,14 +163,14 @@ def collect_rarely() -> None:
     gc.set_threshold(youngest, middle, FULL_COLLECTION_AFTER)
 
 
-def _store(settings: Settings, metrics: Metrics, observer: KeyObserver, stack: ExitStack) -> KeyStore:
+def _store(settings: Settings, metrics: Metrics, fetcher: Fetcher, observer: KeyObserver, stack: ExitStack) -> KeyStore:
     kept: Callable[[UserPool], Kept | None] | None = None
     if settings.state_dir is not None:
         state = observer.state = StateDirectory(settings.state_dir, time.time, observer.state_told)
         stack.callback(state.close)
         kept = state.read
     clock = ageing_clock()
-    refresher = KeyRefresher(Fetcher(), clock, lambda: random.uniform(-1, 1), observer)  # noqa: S311 - spreads load
+    refresher = KeyRefresher(fetcher, clock, lambda: random.uniform(-1, 1), observer)  # noqa: S311 - spreads load
     stack.callback(refresher.close)
     store = KeyStore(clock, refresher, kept)
     metrics.show_keys(lambda: samples(store.all(), clock()))
@@ -199,9 +200,10 @@ def _check(settings: Settings, metrics: Metrics, log: DecisionLog | None) -> Che
     return check
 
 
-def _loaded(number: int, metrics: Metrics, observer: KeyObserver, *, good: bool) -> None:
+def _loaded(number: int, metrics: Metrics, store: KeyStore, observer: KeyObserver, *, good: bool) -> None:
     """Show the running generation, and see whether its pools have keys."""
     metrics.reloaded(number, time.time(), good=good)
+    observer.loaded([keys.pool for keys in store.all()])
     observer.changed()
 
 

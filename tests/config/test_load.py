@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authz_server.config import ConfigurationError, Loaded, compile_gateway, load
-from authz_server.config.loading import ENDPOINT, IGNORE_ENDPOINTS
 from authz_server.config.schema import Api, Authorizer, Configuration, Keys, Method, UserPool
+from authz_server.core.user_pools import ANY_ENDPOINT, IGNORE_ENDPOINTS
+from authz_server.core.user_pools import SERVICE_ENDPOINT as ENDPOINT
 
 FULL = Path(__file__).with_name("full.yaml")
 ENVIRONMENT = {"KEYS": "https://keys.example.com", "TTL": "60", "CEILING": "7200"}
@@ -117,10 +118,16 @@ def test_the_error_text_names_the_file(configure, tmp_path):
         ({ENDPOINT: "https://cognito.example.com", IGNORE_ENDPOINTS: "True"}, ""),
         ({ENDPOINT: "https://cognito.example.com", IGNORE_ENDPOINTS: "false"}, "https://cognito.example.com"),
         ({ENDPOINT: "no URL at all", IGNORE_ENDPOINTS: "true"}, ""),
+        ({ANY_ENDPOINT: "https://aws.example.com"}, "https://aws.example.com"),
+        ({ANY_ENDPOINT: "http://localhost:4566/"}, "http://localhost:4566"),
+        ({ANY_ENDPOINT: "http://aws.example.com", ENDPOINT: "https://cognito.example.com"}, "https://cognito.example.com"),
+        ({ANY_ENDPOINT: "https://aws.example.com", ENDPOINT: ""}, "https://aws.example.com"),
+        ({ANY_ENDPOINT: "http://aws.example.com", IGNORE_ENDPOINTS: "true"}, ""),
+        ({ANY_ENDPOINT: ""}, ""),
     ],
 )
 def test_the_cognito_service_may_be_elsewhere(configure, environment, endpoint):
-    """The endpoint of the environment is read as AWS SDKs read it."""
+    """The endpoint of the environment is read as AWS SDKs read it: the service's own goes before the one of all services."""
     assert configure("version: 1", **environment).endpoint == endpoint
 
 
@@ -131,6 +138,17 @@ def test_the_cognito_service_must_be_trustworthy(refuses):
         "environment variable AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER: http is refused: who can change the keys can sign tokens; "
         "expected https, a loopback address, or allow_http: true",
         AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER="http://cognito.example.com",
+    )
+
+
+def test_the_endpoint_of_all_services_must_be_trustworthy_too(refuses):
+    """It may have been meant for another service: the problem says how to leave Cognito out."""
+    refuses(
+        "»version: 1",
+        "environment variable AWS_ENDPOINT_URL: http is refused: who can change the keys can sign tokens; expected https, a loopback address, "
+        "or allow_http: true; where it is not meant for Cognito, set AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER, "
+        "or AWS_IGNORE_CONFIGURED_ENDPOINT_URLS to true",
+        AWS_ENDPOINT_URL="http://minio:9000",
     )
 
 

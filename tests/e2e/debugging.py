@@ -8,7 +8,7 @@ import sys
 
 from authz_server.core import claims
 
-CONTROL = "authz_server.control", "asyncio", "concurrent.futures", "grpc", "httpcore", "httpx", "redis", "watchfiles", "zttp"
+CONTROL = "authz_server.control", "asyncio", "concurrent.futures", "grpc", "httpcore2", "httpx2", "redis", "watchfiles", "zttp"
 
 _headers = claims.headers
 

@@ -1,7 +1,7 @@
 """gRPC and HTTP/2 clients of Envoy get answers in their own terms."""
 
 import grpc
-import httpx
+import httpx2
 import pytest
 
 
@@ -40,7 +40,7 @@ def test_a_grpc_method_that_no_api_declares_is_permission_denied(edge):
 
 def test_an_http2_client_gets_the_same_answers(edge, pool):
     """HTTP/2 requests are decided like HTTP/1.1 requests."""
-    with httpx.Client(http1=False, http2=True, base_url=f"http://127.0.0.1:{edge.port}/prod") as client:
+    with httpx2.Client(http1=False, http2=True, base_url=f"http://127.0.0.1:{edge.port}/prod") as client:
         refused = client.get("/pets")
         allowed = client.get("/pets", headers={"authorization": pool.id_token(), "x-auth-sub": "root"})
 
@@ -52,8 +52,8 @@ def test_an_http2_client_gets_the_same_answers(edge, pool):
 @pytest.mark.parametrize("method", ["get", "FOO"])
 def test_http2_passes_any_method_and_none_opens_a_route(edge, method):
     """HTTP/2 takes any method; ours are compared exactly."""
-    with httpx.Client(http1=False, http2=True) as client:
-        request = httpx.Request("GET", f"http://127.0.0.1:{edge.port}/prod/status")
+    with httpx2.Client(http1=False, http2=True) as client:
+        request = httpx2.Request("GET", f"http://127.0.0.1:{edge.port}/prod/status")
         request.method = method
 
         assert client.send(request).status_code == 403

@@ -8,7 +8,7 @@ import pytest
 from authz_server.demo.process import Process, free_port
 from tests.e2e.stack import CONFIGURATION, Server
 
-HEAVY = "grpc", "httpx", "pydantic", "yaml"
+HEAVY = "grpc", "httpx2", "pydantic", "yaml"
 PROGRAM = f"""
 import atexit, gc, json, sys
 from authz_server.cli import main

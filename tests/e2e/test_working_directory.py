@@ -12,7 +12,7 @@ from authz_server.demo.process import Process, authz_server, free_port
 from authz_server.server.loader import parts
 from tests.e2e.stack import CONFIGURATION, Server, configured, two_ports
 
-MODULES = ("authz_server", "click", "httpx", "pickle", "pydantic", "sitecustomize", "yaml")
+MODULES = ("authz_server", "click", "httpx2", "pickle", "pydantic", "sitecustomize", "yaml")
 
 
 def fill(folder, told):

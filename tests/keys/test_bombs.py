@@ -1,5 +1,6 @@
 """Key sets that are made to cost: whoever publishes them gets little work done, and checks go on."""
 
+import gzip
 import json
 import time
 
@@ -36,6 +37,8 @@ BOMBS = {
     "members of one hash, CVE-2011-4885 class": document({str(at * (2**61 - 1)): 0 for at in range(5_000)}),
     "deep, and closed": b'{"keys":' + b"[" * 70_000 + b"]" * 70_000 + b"}",
     "deep in a key": b'{"keys":[{"kid":' + b'{"a":' * 20_000 + b"0" + b"}" * 20_000 + b"}]}",
+    "a hundred megabytes of spaces, packed": gzip.compress(b" " * 100_000_000),
+    "ten megabytes of keys, packed": gzip.compress(document(*[rsa(2_048)] * 25_000)),
     "almost a key set": b'{"keys":[' + b"{}," * 40_000,
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import http.server
+import re
 import socket
 import ssl
 import threading
@@ -102,7 +103,24 @@ def test_only_200_brings_a_document(status: int, fault: Callable[..., str]) -> N
     """Any other status is a failure, whatever its body holds."""
     error = failure(fault(status=status, body=b""))
 
-    assert (error.outcome, str(error)) == ("status", f"HTTP {status}")
+    assert error.outcome == "status"
+    assert re.match(rf"HTTP {status}(?=:|$)", str(error))
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (404, ": no such pool in this region, or no key set at this URL"),
+        (301, ": redirects are not followed; name the URL that it leads to"),
+        (302, ": redirects are not followed; name the URL that it leads to"),
+        (304, ""),
+        (407, ""),
+        (503, ""),
+    ],
+)
+def test_a_status_that_is_often_met_says_what_it_means(status: int, hint: str, fault: Callable[..., str]) -> None:
+    """The log line of a failed fetch leads to the mistake."""
+    assert str(failure(fault(status=status, body=b""))) == f"HTTP {status}{hint}"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -192,7 +210,10 @@ def dripping() -> Iterator[str]:
     over = threading.Event()
 
     def serve() -> None:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # the test ended before it asked
+            return
         with connection:
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
             while not over.wait(0.005):
@@ -205,6 +226,7 @@ def dripping() -> Iterator[str]:
     thread.start()
     yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
     over.set()
+    listener.shutdown(socket.SHUT_RDWR)
     thread.join()
     listener.close()
 
@@ -420,6 +442,42 @@ def test_a_document_is_read_from_a_file(tmp_path: Path) -> None:
     file.write_bytes(b'{"keys": []}')
 
     assert fetch(str(file)) == b'{"keys": []}'
+
+
+def test_a_file_that_takes_long_ends_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that hangs is given up like an endpoint that does."""
+
+    async def never(*_: Any) -> None:
+        await asyncio.sleep(LONG)
+
+    monkeypatch.setattr(asyncio, "to_thread", never)
+    assert failure(str(tmp_path / "jwks.json"), timeout=0.05).outcome == "timeout"
+
+
+def test_the_environment_is_told_where_it_matters(tmp_path: Path) -> None:
+    """Variables that lead to no key set of the configuration are nobody's concern; the others are named, used or not."""
+    environment = {
+        "HTTPS_PROXY": "http://user:hunter2@proxy.test:3128",
+        "HTTP_PROXY": "socks5://proxy.test",
+        "SSL_CERT_FILE": str(tmp_path / "none"),
+        "AWS_ENDPOINT_URL": "https://aws.test",
+    }
+    fetcher = Fetcher(environment=environment)
+
+    for pools in ([], [at("keys.json")], [at("http://localhost/jwks")]):
+        assert fetcher.warnings(pools) == fetcher.in_force(pools) == []
+    own = [at("https://keys.test/jwks", ca_file="ca.crt")]
+    assert (fetcher.warnings(own), fetcher.in_force(own)) == (
+        [],
+        ["keys are fetched through the proxy http://proxy.test:3128 of HTTPS_PROXY, with its credentials"],
+    )
+    everything = [at("https://aws.test/p/.well-known/jwks.json"), at("http://keys.test/jwks"), *own]
+    assert [warning.partition(" ")[0] for warning in fetcher.warnings(everything)] == ["HTTP_PROXY", "SSL_CERT_FILE"]
+    assert fetcher.in_force(everything) == [
+        "keys are fetched through the proxy http://proxy.test:3128 of HTTPS_PROXY, with its credentials",
+        "keys are fetched from https://aws.test, as AWS_ENDPOINT_URL says",
+        f"SSL_CERT_FILE says whose certificates are trusted for key sets: {tmp_path / 'none'}",
+    ]
 
 
 def test_a_large_file_is_not_read_whole(tmp_path: Path) -> None:

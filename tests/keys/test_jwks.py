@@ -1,7 +1,9 @@
 """A JWKS document is read strictly; of its keys, those that can have signed a Cognito token are kept."""
 
 import base64
+import gzip
 import json
+import os
 from typing import Any
 
 import pytest
@@ -46,6 +48,15 @@ def test_a_pools_own_document_gives_both_keys(pool: UserPool) -> None:
         key = keys.keys[signing.kid]
         assert (key.kid, key.rsa.public_numbers()) == (signing.kid, signing.public.public_numbers())
     assert keys.skipped == ()
+
+
+def test_a_document_may_be_gzip(pool: UserPool) -> None:
+    """What a store keeps and sends packed is the same key set, up to the same limit."""
+    assert parse(gzip.compress(pool.jwks_document())) == parse(pool.jwks_document())
+    full = pool.jwks_document().ljust(MAX_DOCUMENT_SIZE)
+    assert parse(gzip.compress(full)) == parse(full)
+    with pytest.raises(JwksError, match="longer than"):
+        parse(gzip.compress(full + b" "))
 
 
 def test_a_key_set_can_not_be_changed(pool: UserPool) -> None:
@@ -192,12 +203,23 @@ def test_the_first_of_two_keys_of_one_name_counts(pool: UserPool) -> None:
 @pytest.mark.parametrize(
     ("octets", "message"),
     [
-        pytest.param(b"", "no JSON", id="empty"),
-        pytest.param(b"<html></html>", "no JSON", id="a web page"),
-        pytest.param(b"\x1f\x8b\x08\x00", "no JSON", id="gzip"),
+        pytest.param(b"", "is empty$", id="empty"),
+        pytest.param(b" \r\n", "is empty$", id="blank"),
+        pytest.param(b"<html></html>", "HTML or XML: an error page", id="a web page"),
+        pytest.param(b"\n<!doctype html>", "HTML or XML: an error page", id="a web page behind a new line"),
+        pytest.param(b'<?xml version="1.0"?><Error/>', "HTML or XML: an error page", id="an error of an object store"),
+        pytest.param(b"\x1f\x8b\x08\x00", "gzip that is cut off", id="a piece of gzip"),
+        pytest.param(b"\x1f\x8b\x00\x00", "gzip that cannot be unpacked", id="broken gzip"),
+        pytest.param(gzip.compress(b"{}")[:-1], "gzip that is cut off", id="gzip without its end"),
+        pytest.param(gzip.compress(b"{}") + b"x", "gzip that is cut off, or that something follows", id="text behind gzip"),
+        pytest.param(gzip.compress(b""), "is empty$", id="nothing as gzip"),
+        pytest.param(gzip.compress(gzip.compress(b"{}")), "no JSON", id="gzip of gzip"),
+        pytest.param(gzip.compress(os.urandom(MAX_DOCUMENT_SIZE)), "longer than 150000 bytes", id="gzip that is too long as it is"),
+        pytest.param(gzip.compress(b" " * 10_000_000), "longer than 150000 bytes", id="gzip of more than the limit"),
         pytest.param(b'{"keys":[{"kid":"\xff"}]}', "no JSON", id="no UTF-8"),
-        pytest.param(b'\xef\xbb\xbf{"keys":[]}', "no JSON", id="byte order mark"),
-        pytest.param('{"keys":[]}'.encode("utf-16"), "no JSON", id="UTF-16"),
+        pytest.param(b'\xef\xbb\xbf{"keys":[]}', "begins with a byte order mark", id="byte order mark"),
+        pytest.param('{"keys":[]}'.encode("utf-16"), "begins with a byte order mark", id="UTF-16"),
+        pytest.param('{"keys":[]}'.encode("utf-16-le"), "no JSON", id="UTF-16 without a mark"),
         pytest.param(b'{"keys":[],"keys":[]}', "unique members", id="keys twice"),
         pytest.param(b'{"keys":[{"kid":"a","kid":"b"}]}', "unique members", id="kid twice"),
         pytest.param(b'{"keys":[NaN]}', "no JSON", id="NaN"),
@@ -210,7 +232,8 @@ def test_the_first_of_two_keys_of_one_name_counts(pool: UserPool) -> None:
         pytest.param(b"null", "no `keys` array", id="null"),
         pytest.param(b"[]", "no `keys` array", id="a list"),
         pytest.param(b'"keys"', "no `keys` array", id="text"),
-        pytest.param(b"{}", "no `keys` array", id="no keys"),
+        pytest.param(b"{}", "no `keys` array$", id="no keys"),
+        pytest.param(b'{"issuer":"https://i","jwks_uri":"https://i/jwks"}', "an OpenID configuration", id="an OpenID configuration"),
         pytest.param(b'{"Keys":[]}', "no `keys` array", id="keys in capitals"),
         pytest.param(b'{"keys":null}', "no `keys` array", id="keys null"),
         pytest.param(b'{"keys":{"kid":"a"}}', "no `keys` array", id="keys is an object"),

@@ -217,7 +217,7 @@ def test_a_failure_fills_no_log_either(make: Make, place: Place, clock: ManualCl
     ("answer", "outcome", "detail"),
     [
         pytest.param(FetchError("timeout", "no answer"), "timeout", "no answer", id="the fetch fails"),
-        pytest.param(b"<html>", "content", "the document is no JSON with unique members", id="the document is none"),
+        pytest.param(b"keys", "content", "the document is no JSON with unique members", id="the document is none"),
         pytest.param(ZeroDivisionError("oops"), "bug", "ZeroDivisionError('oops')", id="a bug"),
         pytest.param(TimeoutError(), "bug", "TimeoutError()", id="a foreign exception"),
     ],

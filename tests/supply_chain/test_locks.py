@@ -20,12 +20,22 @@ def test_a_pin_has_its_hashes(tmp_path):
     assert read(lock) == {Pin("anyio", "4.0"): [DIGEST], Pin("cffi", "2.0"): [DIGEST]}
 
 
-def test_what_is_for_windows_alone_is_left_out(tmp_path):
-    """The server does not run there, so nobody installs such a package."""
+@pytest.mark.parametrize(
+    ("marker", "is_read"),
+    [
+        ("sys_platform == 'win32'", False),
+        ("python_full_version >= '3.12' and sys_platform == 'emscripten'", False),
+        ("sys_platform != 'emscripten'", True),
+        ("python_full_version < '3.12' or sys_platform == 'win32'", True),
+        ("sys_platform == 'win32' and python_full_version < '3.12' or python_full_version < '3.13'", True),
+    ],
+)
+def test_what_is_for_other_systems_alone_is_left_out(tmp_path, marker, is_read):
+    """The server does not run on Windows, nor in browsers, so nobody installs such a package."""
     lock = tmp_path / "lock"
-    lock.write_text(entry("anyio==4.0") + entry("pywin32==312 ; sys_platform == 'win32'"))
+    lock.write_text(entry("anyio==4.0") + entry(f"odd==312 ; {marker}"))
 
-    assert list(read(lock)) == [Pin("anyio", "4.0")]
+    assert list(read(lock)) == [Pin("anyio", "4.0"), *([Pin("odd", "312")] if is_read else [])]
 
 
 @pytest.mark.parametrize("text", ["", "anyio==4.0\n", "anyio @ https://example.com/anyio.whl\n", entry("anyio==4.0") + "-r other\n"])
