@@ -18,7 +18,7 @@ FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 # A machine that stands still for a second fails a test of real processes; the report says which tests needed another try.
 RETRIED := -raR --reruns 2 --reruns-delay 1
 
-.PHONY: help demo test test-alerts test-manifests test-load test-redis conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
+.PHONY: help demo test test-alerts test-manifests test-load test-redis test-php conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -60,6 +60,10 @@ test-load: .venv ## Test servers at twice the load that they can answer (half a 
 test-redis: .venv ## Test revocations with a real Redis and its TLS (needs redis-server)
 	@command -v redis-server >/dev/null || { echo 'make test-redis needs redis-server (Debian: redis-server)'; exit 1; }
 	$(BIN)/python -m pytest $(RETRIED) -m redis tests/revocations
+
+test-php: .venv ## Test which header names PHP takes for an identity header (needs php-cgi)
+	@command -v php-cgi >/dev/null || { echo 'make test-php needs php-cgi (Debian: php-cgi)'; exit 1; }
+	$(BIN)/python -m pytest -m php tests/upstreams
 
 conformance: .venv build/go/installed ## Test both transports with h2spec, grpcurl and grpc-health-probe (needs Go)
 	$(BIN)/python -m pytest $(RETRIED) -m conformance tests/conformance

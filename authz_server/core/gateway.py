@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from authz_server.core import claims as claim
 from authz_server.core import paths
+from authz_server.core.aliases import Aliases
 from authz_server.core.authorizers import CognitoUserPools, KeysPending
 from authz_server.core.decisions import Allow, Denied, Deny, Reason, listed
 from authz_server.core.hosts import Hosts
@@ -103,6 +104,7 @@ class Api:
         authorizers: by name, with the stage variables of this api filled in.
         claims: what it does with claims.
         identity_headers: every header of the generation that carries identity; a client's own are stripped.
+        aliases: other names of these headers, which are stripped, too.
         named_routes: those that Envoy has named so far.
     """
 
@@ -112,7 +114,11 @@ class Api:
     authorizers: Mapping[str, CognitoUserPools]
     claims: Claims
     identity_headers: tuple[str, ...]
+    aliases: Aliases = field(init=False, compare=False, repr=False)
     named_routes: dict[tuple[str, str | None], Route] = field(default_factory=dict, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "aliases", Aliases(self.identity_headers))
 
     def below(self, segments: list[str]) -> list[str]:
         """Strip the base path.
@@ -167,8 +173,9 @@ class Api:
             Denied: for the first rule that fails.
             KeysPending: when the key is being fetched.
         """
+        others = self.aliases.among(request.headers)
         if route.authorizer is None:
-            return Allow(api=self.name, route=route.label, remove=self.identity_headers)
+            return Allow(api=self.name, route=route.label, remove=self.identity_headers + others)
         source = route.authorizer.identity_source
         claims, proof = route.authorizer.authorize(request.headers.get(source), route.scopes, now)
         headers, dropped = claim.headers(claims, self.claims.headers)
@@ -180,7 +187,7 @@ class Api:
             api=self.name,
             route=route.label,
             headers=tuple(headers),
-            remove=tuple(name for name in stripped if name not in written),
+            remove=tuple(name for name in stripped if name not in written) + others,
             metadata=claim.metadata(claims, () if self.claims.metadata is None else self.claims.metadata or claims),
             logged=claim.texts(claims, self.claims.logged),
             dropped=tuple(dropped),

@@ -119,7 +119,7 @@ class Check:
         authorizer = route.authorizer
         if authorizer is not None and route.tag and self._budget:
             token = request.headers.get(authorizer.identity_source)
-            if token and len(token) <= MAX_HEADER_LENGTH:
+            if token and len(token) <= MAX_HEADER_LENGTH and not api.aliases.among(request.headers):
                 name = running.allowed.digest(route.tag, token)
                 verdict = running.allowed.find(name, now) or running.denied.find(name, now)
                 if verdict is None:

@@ -18,7 +18,7 @@ OPENERS = (
     "filter_enabled",
     "shadow_mode",
 )
-FORGED = ("x-auth-sub", "X-Auth-Other", "x-envoy-auth-failure-mode-allowed", "x-envoy-auth-partial-body", "x-other")
+FORGED = ("x-auth-sub", "X-Auth-Other", "x.auth~sub", "x-envoy-auth-failure-mode-allowed", "x-envoy-auth-partial-body", "x-other")
 FAIL_OPEN = ("failure_mode_allow", "failOpen")
 
 
@@ -145,7 +145,7 @@ def test_istios_patch_makes_envoy_clean_headers(tmp_path):
 
         assert edge.send("GET", "/", [("x_auth_sub", "root")]).status == 400
         assert answer.status == 200
-        assert answer.headers["seen"].split("|") == ["", "", "", "", "root"]
+        assert answer.headers["seen"].split("|") == ["", "", "", "", "", "root"]
 
 
 def test_istio_says_which_pods_are_checked():
@@ -211,7 +211,7 @@ def test_envoy_gateway_is_hardened():
     assert policy["path"]["escapedSlashesAction"] == "RejectRequest"
     assert policy["headers"]["withUnderscoresAction"] == "RejectRequest"
     assert policy["headers"]["earlyRequestHeaders"]["removeOnMatch"] == [
-        {"type": "Prefix", "value": "x-auth-"},
+        {"type": "RegularExpression", "value": "x[^a-z0-9]auth[^a-z0-9].*"},
         {"type": "Exact", "value": "x-envoy-auth-failure-mode-allowed"},
         {"type": "Exact", "value": "x-envoy-auth-partial-body"},
     ]

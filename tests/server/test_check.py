@@ -28,12 +28,12 @@ def pool():
     return UserPool("eu-west-1_Check0001")
 
 
-def gateway(keys, issuer, claims=None, **rules):
+def gateway(keys, issuer, claims=None, identity_headers=(), **rules):
     """Build a gateway with one route."""
     authorizer = CognitoUserPools(name="users", identity_source="authorization", pools={issuer: keys}, **{"result_ttl": 0, **rules})
     routes = Routes()
     routes.add("/pets", {"GET": protected("GET /pets", "shop", authorizer, frozenset())})
-    api = Api(name="shop", base_path=(), routes=routes, authorizers={}, claims=claims or Claims(), identity_headers=())
+    api = Api(name="shop", base_path=(), routes=routes, authorizers={}, claims=claims or Claims(), identity_headers=identity_headers)
     return Gateway(apis={"shop": api}, hosts=Hosts([("", (), api)]))
 
 
@@ -108,6 +108,20 @@ class Fetching:
         if not self.fetch.done():
             raise KeysPending(self.fetch)
         return self.keys.find(kid)
+
+
+def test_an_alias_of_an_identity_header_is_stripped_from_its_request_alone(pool):
+    """`x.auth.sub` is removed beside a token that was seen before, and no other request loses a header by it."""
+    claims = Claims(headers=(("x-auth-sub", "sub"),))
+    harness = Harness(gateway(StaticKeys(pool), pool.issuer, result_ttl=300, claims=claims, identity_headers=("x-auth-sub",)))
+    plain = ask(pool.id_token(exp=1_800_000_600))
+    request = CheckRequest.FromString(plain)
+    request.attributes.request.http.headers["x.auth.sub"] = "root"
+
+    def removed(data):
+        return list(CheckResponse.FromString(harness.check(data)).ok_response.headers_to_remove)
+
+    assert [removed(data) for data in (plain, request.SerializeToString(), plain)] == [[], ["x.auth.sub"], []]
 
 
 def test_an_allowed_check_is_counted_and_logged(pool):
