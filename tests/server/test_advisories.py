@@ -239,11 +239,13 @@ def test_ghsa_p224_6x5r_fjpm_a_path_is_not_matched_raw(check, path):
 
 @pytest.mark.parametrize("alias", ["x_sub", "X_Sub", "x-Sub", "x_email", "authorization_", "Proxy-Authorization", "x-authorization"])
 def test_cve_2025_64484_cve_2026_39858_and_cve_2026_35051_an_alias_is_not_read(check, alias):
-    """A name that only some servers fold into another is no credential, and changes no answer."""
+    """A name that only some servers fold into another is no credential, and is stripped where it folds to an identity header."""
     lines = [(alias, TOKEN)]
+    expected = asked(check, path="/admin", authorization=TOKEN)
+    expected.ok_response.headers_to_remove.extend([alias.lower()] if "_" in alias and alias[0] in "xX" else [])
 
     assert status(asked(check, path="/admin", lines=lines)) == 401
-    assert asked(check, path="/admin", lines=[*lines, ("authorization", TOKEN)]) == asked(check, path="/admin", authorization=TOKEN)
+    assert asked(check, path="/admin", lines=[*lines, ("authorization", TOKEN)]) == expected
 
 
 @pytest.mark.parametrize(
