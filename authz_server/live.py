@@ -11,6 +11,7 @@ from typing import Final, Self
 
 from authz_server.config import compile_gateway
 from authz_server.config import load as load_configuration
+from authz_server.config.problems import listed
 from authz_server.core.decisions import Allow, Deny
 from authz_server.core.gateway import Pending
 from authz_server.core.request import Request
@@ -37,6 +38,8 @@ class LiveGateway:
 
     def __init__(self, path: str | Path, environment: Mapping[str, str] | None = None) -> None:
         loaded = load_configuration(Path(path), os.environ if environment is None else environment)
+        for warning in listed(loaded.warnings):
+            _logger.warning("%s", warning)
         clock = ageing_clock()
         fetcher = Fetcher()
         self._refresher = KeyRefresher(fetcher, clock, lambda: random.uniform(-1, 1), self)  # noqa: S311 - spreads load

@@ -121,3 +121,11 @@ def test_the_library_brings_neither_grpc_nor_protobuf():
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
 
     assert loaded.strip() == "[]"
+
+
+def test_what_can_hardly_be_meant_is_logged(config, caplog):
+    """A program hears the warnings of its configuration, as a server does."""
+    authz_server.load(*config).close()
+
+    assert f"{config[0]}:2:" in caplog.text
+    assert "ignore_warnings: [any_app_client]" in caplog.text

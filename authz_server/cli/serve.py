@@ -245,6 +245,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         unix_sockets=SocketAccess(mode=socket_mode, owner=socket_owner, group=socket_group),
         admin=admin if worker is None else None,
         supervisor=None if worker is None else _link(),
+        worker=worker or 0,
         transport=transport,
         cpu=_cpu(worker) if pin_cpu else None,
         max_checks=max_checks_in_progress,

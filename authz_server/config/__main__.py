@@ -1,4 +1,4 @@
-"""Load a configuration in a process of its own: `python -m authz_server.config FILE` writes pickled parts and an empty list, or problems."""
+"""Load a configuration in a process of its own: `python -m authz_server.config FILE` writes pickled warnings, parts and an empty list, or problems."""
 
 import os
 import pickle
@@ -7,16 +7,18 @@ from pathlib import Path
 
 from authz_server.config.compile import parts
 from authz_server.config.loading import load
-from authz_server.config.problems import ConfigurationError
+from authz_server.config.parts import WarningsPart
+from authz_server.config.problems import ConfigurationError, listed
 
 
 def main() -> bool:
-    """Write each part, or the list of problems, to standard output; tell whether these are all parts of a good file."""
+    """Write the warnings and each part, or the list of problems, to standard output; tell whether these are all parts of a good file."""
     try:
         loaded = load(Path(sys.argv[1]), os.environ)
     except ConfigurationError as error:
         pickle.dump(list(error.problems), sys.stdout.buffer)
         return False
+    pickle.dump(WarningsPart(tuple(listed(loaded.warnings))), sys.stdout.buffer)
     for part in parts(loaded):
         pickle.dump(part, sys.stdout.buffer)
     return True

@@ -1,7 +1,7 @@
 """Fields: the texts that a configuration is made of, each checked once, with the pattern that editors get to see."""
 
 import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
@@ -154,6 +154,23 @@ AuthorizerType = Annotated[
 ]
 AuthorizationType = Annotated[Literal["NONE", "COGNITO_USER_POOLS"], patterns.words("NONE", "COGNITO_USER_POOLS")]
 Overflow = Annotated[Literal["drop", "deny"], patterns.words("drop", "deny")]
+WarningName = Literal[
+    "region_differs",
+    "unknown_region",
+    "expression_matches_nothing",
+    "expression_with_scopes",
+    "unused_authorizer",
+    "any_app_client",
+    "updated_issuer",
+    "unusable_identity_source",
+    "no_apis",
+    "api_without_routes",
+    "public_under_protected",
+    "less_guarded_method",
+    "plaintext_keys",
+    "claim_headers_collide",
+]
+IgnoreWarnings = tuple[Annotated[WarningName, patterns.words(*get_args(WarningName))], ...]
 Boolean = Annotated[bool, Strict(), BeforeValidator(_resolved), patterns.or_variable({"type": "boolean"})]
 Whole = Annotated[int, Strict(), BeforeValidator(_whole), BeforeValidator(_resolved)]
 StaleCeiling = Annotated[Whole, Field(ge=60, le=604_800), _between(60, 604_800)]

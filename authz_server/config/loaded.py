@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from authz_server.config import arns, schema
+from authz_server.config.problems import ConfigurationWarning
 from authz_server.config.variables import fill
 from authz_server.core.user_pools import Arn, KeySettings, UserPool
 
@@ -19,11 +20,13 @@ class Loaded:
         path: of its file; key set and certificate files are found beside it.
         configuration: what it says.
         endpoint: URL of the Cognito service, without a slash at the end, or "" for AWS's own.
+        warnings: what can hardly be meant, in the order of the file.
     """
 
     path: Path
     configuration: schema.Configuration
     endpoint: str = ""
+    warnings: tuple[ConfigurationWarning, ...] = ()
 
     def authorizers(self, api: schema.Api) -> dict[str, tuple[Arn, ...]]:
         """Find the authorizers that an api can use.

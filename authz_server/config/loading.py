@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from authz_server.config.reader import read
 from authz_server.config.schema import Authorizer, Configuration
 from authz_server.config.sentences import Location
 from authz_server.config.urls import check_url
+from authz_server.config.warnings import warnings
 from authz_server.core.user_pools import ANY_ENDPOINT, IGNORE_ENDPOINTS, SERVICE_ENDPOINT, configured_endpoint
 
 _HINTS: Final = {ANY_ENDPOINT: f"; where it is not meant for Cognito, set {SERVICE_ENDPOINT}, or {IGNORE_ENDPOINTS} to true"}
@@ -46,7 +48,7 @@ def load(path: Path, environment: Mapping[str, str]) -> Loaded:
     problems = [*source.problems, *(problem for problem in told if problem), *untrusted, *references.problems(source, loaded, broken)]
     if problems:
         raise ConfigurationError(problems)
-    return loaded
+    return replace(loaded, warnings=tuple(warnings(source, loaded)))
 
 
 def _endpoint(path: Path, environment: Mapping[str, str]) -> tuple[str, list[Problem]]:

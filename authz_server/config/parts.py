@@ -68,4 +68,14 @@ class RoutesPart(NamedTuple):
     resources: tuple[tuple[str, tuple[MethodPart, ...]], ...]
 
 
+class WarningsPart(NamedTuple):
+    """What the loader warns of; sent before the others, and no part of a gateway.
+
+    Args:
+        lines: for the log.
+    """
+
+    lines: tuple[str, ...]
+
+
 Part = ApiPart | RoutesPart

@@ -1,6 +1,6 @@
 """Problems: what is wrong with a configuration, and where."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
@@ -32,6 +32,27 @@ class Problem:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class ConfigurationWarning(Problem):
+    """Something in a good configuration that can hardly be meant.
+
+    Args:
+        name: what `ignore_warnings` calls it.
+        where: the part in which it can be ignored, such as `in authorizer 'users'`; the top is another.
+    """
+
+    name: str
+    where: str
+
+    @property
+    def remedy(self) -> str:
+        """How to say that it is meant."""
+        return f"if it is meant: `ignore_warnings: [{self.name}]` {self.where}"
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message} ({self.remedy})"
+
+
 class ConfigurationError(Exception):
     """Refuse a configuration, with every problem it has.
 
@@ -44,9 +65,14 @@ class ConfigurationError(Exception):
         super().__init__(self.problems)
 
     def __str__(self) -> str:
-        lines = [str(problem) for problem in self.problems[:MAX_LISTED]]
-        left = len(self.problems) - len(lines)
-        return "\n".join([*lines, f"… and {left} more"] if left else lines)
+        return "\n".join(listed(self.problems))
+
+
+def listed(problems: Sequence[Problem]) -> list[str]:
+    """Write problems one to a line, `MAX_LISTED` at most and how many more there are."""
+    lines = [str(problem) for problem in problems[:MAX_LISTED]]
+    left = len(problems) - len(lines)
+    return [*lines, f"… and {left} more"] if left else lines
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -26,6 +26,7 @@ from authz_server.config.fields import (
     ExpressionText,
     Host,
     IdentitySource,
+    IgnoreWarnings,
     Name,
     Overflow,
     Scope,
@@ -42,6 +43,8 @@ from authz_server.config.urls import check_url
 from authz_server.core.routes import HttpMethod, parse
 
 NONE: Final = "NONE"
+
+_IGNORE_WARNINGS: Final = "Warnings of `validate` that are meant to be so, by name; at the top for the whole file."
 
 
 class _Model(BaseModel):
@@ -75,6 +78,7 @@ class Authorizer(_Model):
     accept_updated_issuer: Boolean = Field(
         default=False, description="Whether the user pools' updated issuer (https://issuer-cognito-idp.…) is accepted as well."
     )
+    ignore_warnings: IgnoreWarnings = Field(default=(), description=_IGNORE_WARNINGS)
 
 
 _GUARDED_OR_PUBLIC: Final[JsonDict] = {
@@ -104,6 +108,7 @@ class Method(_Model):
     authorization_type: AuthorizationType | None = Field(
         default=None, description="NONE makes the method public. COGNITO_USER_POOLS needs an authorizer, and may be left out beside one."
     )
+    ignore_warnings: IgnoreWarnings = Field(default=(), description=_IGNORE_WARNINGS)
 
     @model_validator(mode="after")
     def _is_decided(self) -> "Method":
@@ -149,6 +154,7 @@ class Api(_Model):
     routes: dict[Template, dict[Literal[HttpMethod, "ANY"], Method]] = Field(
         default={}, description="Resource template, such as /pets/{petId} or /files/{proxy+}: method: what it asks for."
     )
+    ignore_warnings: IgnoreWarnings = Field(default=(), description=_IGNORE_WARNINGS)
 
     @property
     def base_segments(self) -> tuple[str, ...]:
@@ -189,6 +195,7 @@ class UserPool(_Model):
     )
     ca_file: Text | None = Field(default=None, description=_CA_FILE)
     stale_ceiling_in_seconds: StaleCeiling | None = Field(default=None, description=_STALE_CEILING)
+    ignore_warnings: IgnoreWarnings = Field(default=(), description=_IGNORE_WARNINGS)
 
     @field_validator("jwks_uri")
     @classmethod
@@ -210,6 +217,7 @@ class Configuration(_Model):
     apis: dict[Name, Api] = Field(default={}, description="Apis by name.")
     user_pools: dict[Name, UserPool] = Field(default={}, description="By pool id: where keys come from when it is not AWS.")
     keys: Keys = Field(default_factory=Keys, description="How keys are kept, where `user_pools` does not say otherwise.")
+    ignore_warnings: IgnoreWarnings = Field(default=(), description=_IGNORE_WARNINGS)
 
 
 class _WithoutNull(GenerateJsonSchema):

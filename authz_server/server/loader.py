@@ -5,24 +5,25 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import DEFAULT_BUFFER_SIZE
 from pathlib import Path
 from typing import IO, Final
 
-from authz_server.config.parts import Part
+from authz_server.config.parts import Part, WarningsPart
 from authz_server.config.problems import ConfigurationError, Problem
 
 BESIDE_CHECKS: Final = 15  # a niceness: on a single core, checks come first; a core that has no time at all left still gives it a thirtieth
 
 
-def parts(path: Path, environment: Mapping[str, str], niceness: int = 0) -> Iterator[Part]:
+def parts(path: Path, environment: Mapping[str, str], niceness: int = 0, warn: Callable[[str], None] = lambda _: None) -> Iterator[Part]:
     """Load a configuration.
 
     Args:
         path: of its file.
         environment: of the child; for the file's `${NAME}`.
         niceness: of the child; 0 is this process's own.
+        warn: called with each line about what is good and can hardly be meant.
 
     Yields:
         Its parts, once all of the file was found good.
@@ -30,6 +31,16 @@ def parts(path: Path, environment: Mapping[str, str], niceness: int = 0) -> Iter
     Raises:
         ConfigurationError: with every mistake, and nothing was yielded; or with what hinders the loader, perhaps after some parts.
     """
+    for part in _sent(path, environment, niceness):
+        if isinstance(part, WarningsPart):
+            for line in part.lines:
+                warn(line)
+        else:
+            yield part
+
+
+def _sent(path: Path, environment: Mapping[str, str], niceness: int) -> Iterator[Part | WarningsPart]:
+    """Run the child and read what it sends."""
     command = [sys.executable, "-P", "-m", "authz_server.config", str(path)]  # -P: no code from where the server was started
     try:
         child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)  # noqa: S603 - our own module

@@ -74,6 +74,7 @@ class Settings:
         state_dir: where key sets are kept for the next start, or None.
         revocations: where the list of refused tokens is, or None.
         supervisor: the link to it, when this server is one of several workers.
+        worker: which of them, from 0; the first one tells what is the same for all.
     """
 
     config: Path
@@ -91,6 +92,7 @@ class Settings:
     state_dir: Path | None = None
     revocations: Place | None = None
     supervisor: socket.socket | None = None
+    worker: int = 0
 
 
 def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
@@ -120,7 +122,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         revocations = _revocations(settings.revocations, metrics, revoked, stack)
         generations = Generations(
             settings.config,
-            lambda: parts(settings.config, os.environ, BESIDE_CHECKS if generations.number else 0),
+            lambda: parts(settings.config, os.environ, BESIDE_CHECKS if generations.number else 0, _warning(settings)),
             store=store,
             revocations=revocations,
             swap=check.swap,
@@ -198,6 +200,11 @@ def _check(settings: Settings, metrics: Metrics, log: DecisionLog | None) -> Che
     check = Check(settings.cache_bytes, now=time.time, timer=time.perf_counter, new_id=lambda: str(uuid4()), metrics=metrics, log=log)
     metrics.show_verdicts(lambda: [_size("allow", check.running.allowed), _size("deny", check.running.denied)])
     return check
+
+
+def _warning(settings: Settings) -> Callable[[str], None]:
+    """Give what logs a warning about the configuration, which all workers load."""
+    return (lambda line: _logger.warning("%s", line)) if settings.worker == 0 else lambda _: None
 
 
 def _loaded(number: int, metrics: Metrics, store: KeyStore, observer: KeyObserver, *, good: bool) -> None:

@@ -24,6 +24,12 @@ SCHEMA = jsonschema.Draft202012Validator(json_schema())
 
 # Values from which others are made by small changes, by the place of the value. A place that ends with "*" is a name in a mapping.
 SAMPLES: dict[tuple[str, ...], list[Any]] = {
+    ("ignore_warnings",): [["no_apis"], [], "no_apis"],
+    ("ignore_warnings", 0): ["any_app_client", "unknown", "Any_app_client"],
+    ("authorizers", "a", "ignore_warnings"): [["any_app_client"], ["all"]],
+    ("apis", "b", "ignore_warnings"): [["api_without_routes"], 5],
+    ("apis", "b", "routes", "/", "GET", "ignore_warnings"): [["public_under_protected"], {}],
+    ("user_pools", "c", "ignore_warnings"): [["plaintext_keys"], [True]],
     ("version",): [1, 1.0, 2, "1"],
     ("keys",): [{}],
     ("keys", "ca_file"): ["ca.pem"],
@@ -125,6 +131,7 @@ def base() -> dict[str, Any]:
         },
         "user_pools": {"c": {}},
         "keys": {},
+        "ignore_warnings": ["no_apis"],
     }
 
 

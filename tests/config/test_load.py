@@ -68,9 +68,9 @@ user_pools:
   eu-west-1_Home00001: {{jwks_uri: »http://example.com}}
 """,
         "key 'version' is missing, expected for example `version: 1`",
-        "unknown key 'versoin', expected one of version, authorizers, apis, user_pools, keys; did you mean 'version'?",
+        "unknown key 'versoin', expected one of version, authorizers, apis, user_pools, keys, ignore_warnings; did you mean 'version'?",
         "unknown key 'identity_sorce', expected one of type, provider_arns, identity_source, identity_validation_expression, "
-        "authorizer_result_ttl_in_seconds, app_clients, accept_updated_issuer; did you mean 'identity_source'?",
+        "authorizer_result_ttl_in_seconds, app_clients, accept_updated_issuer, ignore_warnings; did you mean 'identity_source'?",
         "environment variable 'POOL' is not set",
         "key 'hosts' stands twice, first on line 10",
         "authorizer 'home-user' is not defined, expected one of home-users, broken; did you mean 'home-users'?",

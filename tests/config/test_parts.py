@@ -31,6 +31,20 @@ def test_a_configuration_loaded_in_another_process_is_the_same(tmp_path):
     assert sum(isinstance(part, RoutesPart) for part in sent) > 3
 
 
+def test_warnings_cross_to_the_other_process(tmp_path):
+    """The server gets each line that `validate` would print, a hundred at most, and a bad file warns of nothing."""
+    path, lines = tmp_path / "authz.yaml", []
+    path.write_text("version: 1\napis:\n" + "".join(f"  a{number}: {{hosts: [a{number}]}}\n" for number in range(102)))
+    assert list(loader.parts(path, dict(os.environ), warn=lines.append))
+
+    assert lines[:100] == [str(warning) for warning in load(path, {}).warnings][:100]
+    assert lines[100:] == ["… and 2 more"]
+    path.write_text("version: 2\napis: {}")
+    with pytest.raises(ConfigurationError):
+        list(loader.parts(path, dict(os.environ), warn=lines.append))
+    assert len(lines) == 101
+
+
 def test_problems_cross_to_the_other_process(tmp_path):
     """Every mistake that the child finds is told by the parent."""
     path = tmp_path / "authz.yaml"
@@ -48,7 +62,7 @@ def test_a_child_that_dies_is_a_problem(tmp_path):
 
 
 def test_the_child_writes_what_it_found(tmp_path, monkeypatch, capsysbinary):
-    """`python -m authz_server.config FILE` writes pickled parts, or the list of problems."""
+    """`python -m authz_server.config FILE` writes pickled warnings and parts, or the list of problems."""
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text("version: 1\napis: {a: {}}\n")
     bad.write_text("version: 2\n")
@@ -56,8 +70,9 @@ def test_the_child_writes_what_it_found(tmp_path, monkeypatch, capsysbinary):
         monkeypatch.setattr("sys.argv", ["config", str(path)])
         child()
     written = BytesIO(capsysbinary.readouterr().out)
-    part, problems = pickle.load(written), pickle.load(written)
+    warned, part, problems = (pickle.load(written) for _ in range(3))
 
+    assert [line.startswith(f"{good}:2:") for line in warned.lines] == [True]
     assert part.name == "a"
     assert [problem.line for problem in problems] == [1]
 

@@ -15,17 +15,17 @@ HEAD = f"version: 1\nauthorizers: {{home: {{type: cognito_user_pools, provider_a
 
 EXAMPLE_ARN = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Ab1Cd2Ef3"
 
-TOP = ", expected one of version, authorizers, apis, user_pools, keys"
+TOP = ", expected one of version, authorizers, apis, user_pools, keys, ignore_warnings"
 AUTHORIZER = (
     ", expected one of type, provider_arns, identity_source, identity_validation_expression, "
-    "authorizer_result_ttl_in_seconds, app_clients, accept_updated_issuer"
+    "authorizer_result_ttl_in_seconds, app_clients, accept_updated_issuer, ignore_warnings"
 )
 API = (
     ", expected one of hosts, base_path, stage_variables, claim_headers, claim_headers_overflow, "
-    "forward_token, dynamic_metadata, log_claims, routes"
+    "forward_token, dynamic_metadata, log_claims, routes, ignore_warnings"
 )
 LINEAR = "look-around, back-references and possessive repetition are not supported, so that matching takes linear time"
-METHOD = ", expected one of authorizer, authorization_scopes, authorization_type"
+METHOD = ", expected one of authorizer, authorization_scopes, authorization_type, ignore_warnings"
 TYPES = ", expected one of NONE, COGNITO_USER_POOLS"
 METHODS = ", expected one of GET, HEAD, OPTIONS, PATCH, POST, PUT, DELETE, ANY"
 MISSING_TYPE = "key 'type' is missing, expected for example `type: \"cognito_user_pools\"`"
@@ -280,7 +280,9 @@ def test_a_method(refuses, text, messages):
         ("issuer: »''", [EMPTY]),
         (
             "»url: https://a/",
-            ["unknown key 'url', expected one of allow_http, jwks_uri, jwks_file, issuer, ca_file, stale_ceiling_in_seconds"],
+            [
+                "unknown key 'url', expected one of allow_http, jwks_uri, jwks_file, issuer, ca_file, stale_ceiling_in_seconds, ignore_warnings"
+            ],
         ),
         ("ca_file: »''", [EMPTY]),
         ("stale_ceiling_in_seconds: »59", ["59 is too small, expected at least 60"]),

@@ -135,7 +135,9 @@ def test_every_command_has_a_summary_that_is_not_cut():
 def test_a_shell_completes(word, completed):
     """The line for bash in docs/operations.md works as printed."""
     (lines,) = blocks("docs/operations.md", "sh")
-    complete = f"COMP_WORDS=({word}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _authz_server_completion authz-server; echo ${{COMPREPLY[@]}}"
+    complete = (
+        f"COMP_WORDS=({word}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _authz_server_completion authz-server; echo ${{COMPREPLY[@]}}"
+    )
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     script = f"{lines.splitlines()[0]}\n{complete}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=True, env=environment)

@@ -1,5 +1,6 @@
 """`authz-server serve --workers`: several processes that look like one server."""
 
+import json
 import os
 import re
 import signal
@@ -127,6 +128,21 @@ def test_one_admin_port_speaks_for_all(workers):
     assert workers.sample("authz_workers") == 2
     assert workers.sample('authz_worker_restarts_total{worker="0"}') == 0
     assert (workers.get("/healthz")[0], workers.get("/readyz")[0], workers.get("/else")[0]) == (200, 200, 404)
+
+
+def test_a_warning_about_the_configuration_is_logged_by_one_worker(start_workers):
+    """All load the same file, at the start and at each reload; the first one says what can hardly be meant."""
+    server = start_workers()
+    line = "takes the tokens of every app client"
+
+    def warned():
+        return [entry for entry in map(json.loads, server.log().splitlines()) if line in entry["message"]]
+
+    assert [(entry["worker"], entry["level"]) for entry in warned()] == [(0, "warning")]
+    server.process.send(signal.SIGHUP)
+    until(lambda: [server.sample(f'authz_configuration_generation{{worker="{number}"}}') for number in (0, 1)] == [2, 2], 120.0)
+    assert [entry["worker"] for entry in warned()] == [0, 0]
+    assert f"{server.config}:" in warned()[1]["message"]
 
 
 def test_logs_say_which_worker(workers):
