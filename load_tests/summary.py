@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
 
 LINES: Sequence[Line] = (
-    Line("nobody (Envoy alone)", "", ALONE),
+    Line("Envoy alone, without a check", "", ALONE),
     Line("Envoy's own `jwt_authn`", "", "Envoy, jwt_authn"),
     Line("the same with its cache", "", "Envoy, jwt_authn with its cache"),
     Line("**authz-server `--transport asyncio`**, token seen before", "asyncio, hit", "Envoy, asyncio, hit"),

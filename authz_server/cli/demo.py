@@ -34,6 +34,7 @@ def demo(port: int, keep: bool) -> None:  # noqa: FBT001 - a flag
             with Playground(place, port, ended.is_set) as parts:
                 _show(parts, place)
                 ended.wait()
+                click.echo()  # below the ^C of a terminal
         except StartError as error:
             if not ended.is_set():
                 options.fail(error)

@@ -189,6 +189,16 @@ def test_the_faults_in_the_readme_are_rows_of_the_page():
     assert f"`make chaos` lets {len(rows) - 1} faults loose" in readme
 
 
+def test_code_of_the_readme_fits_its_page():
+    """Code is not cut off where README.md is read: GitHub shows some 98 columns beside its contents."""
+    code = [
+        *re.findall(r"```\w+\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL),
+        *re.findall(r"^    .*$", (ROOT / "README.md").read_text(), re.MULTILINE),
+    ]
+
+    assert [line for part in code for line in part.splitlines() if len(line) > 98] == []
+
+
 def test_the_changelog_names_this_version():
     """CHANGELOG.md has an entry for the version of the package."""
     assert f"## {authz_server.__version__}\n" in (ROOT / "CHANGELOG.md").read_text()

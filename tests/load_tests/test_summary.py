@@ -34,7 +34,7 @@ def test_a_row_has_the_cost_at_the_port_and_what_is_added_behind_envoy(report):
         "",
         "| what answers | CPU µs per check | through Envoy: requests/s | added to Envoy's p50, one in flight |",
         "| --- | --: | --: | --: |",
-        "| nobody (Envoy alone) | - | 12,345 | - |",
+        "| Envoy alone, without a check | - | 12,345 | - |",
         "| **authz-server `--transport asyncio`**, token seen before | 15 | 12,345 | +0.23 ms |",
     ]
 
