@@ -17,8 +17,8 @@ from typing import Final, Self
 
 FIRST_PORT, LAST_PORT = 10_240, 32_000
 STRIDE: Final = 16  # processes that run side by side have different remainders
-START_SECONDS: Final = 20.0
-STOP_SECONDS: Final = 10.0
+START_SECONDS: Final = 60.0
+STOP_SECONDS: Final = 60.0
 
 _turns: Final = count(secrets.randbelow(LAST_PORT))  # each number is drawn once
 

@@ -13,7 +13,7 @@ from tests.chaos.fault import Fault
 from tests.chaos.load import id_tokens
 from tests.chaos.stage import Stage, sample
 from tests.redis_server import SECRET, RedisServer
-from tests.revocations.following import until
+from tests.waiting import until
 
 LISTED = "authz_revocations"
 KEPT = "authz_revocations_kept"

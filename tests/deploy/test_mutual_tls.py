@@ -18,6 +18,7 @@ from authz_server.testing import LocalCognito, UserPool
 from tests.authority import ENVOY, Authority, Pair, mount
 from tests.deploy.samples import DEPLOY, documents
 from tests.e2e.stack import Edge, Server
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -88,14 +89,6 @@ def edge(running, tmp_path) -> Callable[..., Edge]:
         return Edge(port=port, variant="mutual TLS")
 
     return start
-
-
-def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait until something comes true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.1)
 
 
 def test_envoy_accepts_it(tmp_path, servers, clients):

@@ -10,7 +10,7 @@ from authz_server.demo import envoy
 from authz_server.demo.process import free_port
 from authz_server.demo.upstream import Upstream
 from authz_server.testing import LocalCognito, UserPool
-from tests.e2e.stack import CONFIGURATION, Edge, Server, plain, raw_headers
+from tests.e2e.stack import CONFIGURATION, Edge, Server, patient, plain, raw_headers
 
 
 def pytest_collection_modifyitems(items):
@@ -74,7 +74,7 @@ def edge(request, server, tmp_path_factory) -> Iterator[Edge]:
     upstream = Upstream()
     port = free_port()
     configuration = envoy.moved(envoy.template(), listener=port, authz=server.port, upstream=upstream.port)
-    process = envoy.start(VARIANTS[request.param](configuration), port=port, folder=tmp_path_factory.mktemp("envoy"))
+    process = envoy.start(patient(VARIANTS[request.param](configuration)), port=port, folder=tmp_path_factory.mktemp("envoy"))
     yield Edge(port=port, variant=request.param)
     process.stop()
     upstream.close()

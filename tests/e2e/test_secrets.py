@@ -24,6 +24,7 @@ from tests.e2e import debugging
 from tests.e2e.marks import found, mark
 from tests.e2e.stack import Server, two_ports
 from tests.redis_server import SECRET, RedisServer
+from tests.waiting import PATIENCE, until
 
 CONFIGURATION = """\
 version: 1
@@ -161,20 +162,20 @@ class Talk:
                 secret = (("authorization", MARKS["metadata"]), ("cookie", MARKS["metadata"]))
                 for name, token in named.items():
                     for method in ("GET", "POST"):
-                        self.answers[name, method, port] = call(request(token, method=method), timeout=5, metadata=secret)
+                        self.answers[name, method, port] = call(request(token, method=method), timeout=PATIENCE, metadata=secret)
                 for number, context in enumerate(
                     ({"api": MARKS["context"]}, {"api": "shop", "authorizer": MARKS["context"]}, {"authorizer": "users"})
                 ):
-                    self.answers[f"context {number}", "GET", port] = call(request(named["good"], **context), timeout=5)
+                    self.answers[f"context {number}", "GET", port] = call(request(named["good"], **context), timeout=PATIENCE)
                 with_user = request(named["good"], host=f"ada:{MARKS['userinfo']}@api.example.com")
-                self.answers["user in the host", "GET", port] = call(with_user, timeout=5)
+                self.answers["user in the host", "GET", port] = call(with_user, timeout=PATIENCE)
                 self._malformed(channel, secret, named["good"])
 
     def _malformed(self, channel, secret, token):
         """Call what is no check, and what there is no method for."""
         whole = request(token)
         for data in (whole[:-7], b"\x0a" + whole, MARKS["raw"].encode(), bytes(100) + whole):
-            self.answers[data, "", ""] = channel.unary_unary(CHECK, response_deserializer=CheckResponse.FromString)(data, timeout=5)
+            self.answers[data, "", ""] = channel.unary_unary(CHECK, response_deserializer=CheckResponse.FromString)(data, timeout=PATIENCE)
         for path in (
             f"/{MARKS['path']}/Check",
             CHECK + MARKS["path"],
@@ -182,10 +183,10 @@ class Talk:
             "/grpc.health.v1.Health/" + MARKS["path"],
         ):
             with pytest.raises(grpc.RpcError) as refused:
-                channel.unary_unary(path)(b"\x0a\x7f" + MARKS["raw"].encode(), timeout=5, metadata=secret)
+                channel.unary_unary(path)(b"\x0a\x7f" + MARKS["raw"].encode(), timeout=PATIENCE, metadata=secret)
             self.errors.append(str(refused.value))
         with pytest.raises(grpc.RpcError) as refused:
-            channel.unary_unary(CHECK)(MARKS["raw"].encode() * 200_000, timeout=5)
+            channel.unary_unary(CHECK)(MARKS["raw"].encode() * 200_000, timeout=PATIENCE)
         self.errors.append(str(refused.value))
 
     def octets(self, token):
@@ -211,7 +212,7 @@ class Talk:
 
 
 def _plain(port):
-    return socket.create_connection(("127.0.0.1", port), 2)
+    return socket.create_connection(("127.0.0.1", port), PATIENCE)
 
 
 def _spoken(way, port, text):
@@ -273,7 +274,7 @@ class Guarded:
     def spoil(self, server):
         """Give it a private key with a secret in it that can not be read."""
         (self._folder / "tls.key").write_text(f"-----BEGIN PRIVATE KEY-----\n{MARKS['private key']}\n-----END PRIVATE KEY-----\n")
-        _until(lambda: "is no private key in PEM" in server.log())
+        until(lambda: "is no private key in PEM" in server.log())
 
     def _secure(self, port, name):
         context = ssl.create_default_context(cafile=self._folder / "ca.crt")
@@ -299,7 +300,7 @@ class InFile:
     def spoil(self, server):
         """Write what can not be read."""
         self._path.write_text(f"jti={REVOKED}\n{NONSENSE}\n")
-        _until(lambda: f"{self._path}:2: expected" in server.log())
+        until(lambda: f"{self._path}:2: expected" in server.log())
 
     def close(self):
         """Leave it."""
@@ -322,12 +323,12 @@ class InRedis:
         """Write what can not be read, change the password, and end it."""
         with self._redis.client() as client:
             client.xadd(shared.STREAM, {"entry": NONSENSE})
-            _until(lambda: "can not be read and refuses nothing" in server.log())
+            until(lambda: "can not be read and refuses nothing" in server.log())
             client.config_set("requirepass", MARKS["password"])
             client.client_kill_filter(_type="normal", skipme=True)
-            _until(lambda: "AuthenticationError" in server.log())
+            until(lambda: "AuthenticationError" in server.log())
         self._redis.kill()
-        _until(lambda: "ConnectionError" in server.log())
+        until(lambda: "ConnectionError" in server.log())
 
     def close(self):
         """End it, if it goes on."""
@@ -381,20 +382,13 @@ def _reload_what_is_bad(server):
     for url, refusal in REFUSED.items():
         text = server.config.read_text()
         server.config.write_text(re.sub(r"(eu-west-1_Other0001: \{jwks_uri: ).*\}", rf'\1"{url}"}}', text))
-        _until(lambda: refusal in server.log())  # noqa: B023 - called in the loop
+        until(lambda: refusal in server.log())  # noqa: B023 - called in the loop
 
 
 def _kill_a_worker(server):
     (pid, *_) = re.findall(r"worker 1 is process (\d+)", server.log())
     os.kill(int(pid), signal.SIGKILL)
-    _until(lambda: "is started again" in server.log())
-
-
-def _until(condition, seconds=15.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.05)
+    until(lambda: "is started again" in server.log())
 
 
 def test_no_secret_is_in_a_log(drive):

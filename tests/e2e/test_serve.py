@@ -18,9 +18,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from authz_server.cli.serve import serve
-from authz_server.demo.process import START_SECONDS, accepts, authz_server, free_port
+from authz_server.demo.process import Process, accepts, authz_server, free_port
 from authz_server.testing import Fault, LocalCognito, UserPool
-from tests.e2e.stack import CONFIGURATION, Server, ask, configured
+from tests.e2e.stack import CONFIGURATION, PATIENTLY, Held, Server, ask, configured
+from tests.waiting import PATIENCE, until
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 AUTHORIZATION = "envoy.service.auth.v3.Authorization"
@@ -29,15 +30,7 @@ AUTHORIZATION = "envoy.service.auth.v3.Authorization"
 def health(port, service=""):
     """Ask the gRPC health service."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
-
-
-def until(condition, seconds=10.0):
-    """Wait until something comes true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
+        return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE).status
 
 
 def run(*arguments):
@@ -59,8 +52,8 @@ def test_who_hears_that_it_is_ready_can_ask_at_once(tmp_path, pool, cognito, tra
     command = ["serve", "--config", str(config), "--admin", str(admin), "--transport", transport, "--drain-seconds", "0", *addresses]
     with authz_server(*command, log=tmp_path / "server.log") as process:
         server = Server(process=process, config=config, port=ports[-1], admin=admin)
-        end = time.monotonic() + START_SECONDS
-        while server.get("/readyz")[0] != 200:
+        end = time.monotonic() + PATIENCE
+        while server.get("/readyz")[0] != 200:  # without a pause
             assert time.monotonic() < end
         assert accepts(server.port)
 
@@ -79,7 +72,7 @@ def test_reflection_shows_the_services(tmp_path, pool, cognito):
 def test_an_unknown_method_is_a_grpc_error(server):
     """A gRPC error is for gRPC itself: a method that does not exist."""
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel, pytest.raises(grpc.RpcError) as refused:
-        channel.unary_unary(f"/{AUTHORIZATION}/Chek")(b"", timeout=5)
+        channel.unary_unary(f"/{AUTHORIZATION}/Chek")(b"", timeout=PATIENCE)
 
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
@@ -88,7 +81,7 @@ def test_an_unknown_method_is_a_grpc_error(server):
 def test_bytes_that_are_no_check_request_are_denied(server, data):
     """Whatever arrives, the answer is a denial and never a gRPC error, which may fail open."""
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-        answer = channel.unary_unary(f"/{AUTHORIZATION}/Check")(data, timeout=5)
+        answer = channel.unary_unary(f"/{AUTHORIZATION}/Check")(data, timeout=PATIENCE)
 
     assert answer[:2] == b"\x0a\x02"  # status
     assert answer[3] == 7
@@ -150,20 +143,30 @@ def test_the_decision_log_has_one_line_per_check_and_no_secret(start_server, poo
 
 
 def test_sigterm_says_not_serving_finishes_and_exits(start_server):
-    """Draining: NOT_SERVING while calls are still answered, then the end with status 0."""
-    server = start_server("--drain-seconds", "1.5")
+    """Draining: NOT_SERVING while calls are still answered, until the time is up or SIGINT says not to wait, then the end with status 0."""
+    server = start_server("--drain-seconds", "300")
     server.process.send(signal.SIGTERM)
     until(lambda: health(server.port) == NOT_SERVING)
 
     assert server.check("GET", "/prod/status").status.code == 0
     assert server.get("/readyz")[0] == 503
     assert health(server.port, "liveness") == SERVING
+    server.process.send(signal.SIGINT)
     assert server.process.wait() == 0
+
+
+def test_a_drain_ends_when_its_time_is_up(start_server):
+    """Nobody has to say so."""
+    server = start_server("--drain-seconds", "0.3")
+    server.process.send(signal.SIGTERM)
+
+    assert server.process.wait() == 0
+    assert "draining: not serving for 0.3 s" in server.log()
 
 
 def test_no_check_fails_while_the_server_drains(start_server, pool):
     """Calls in flight at SIGTERM are answered."""
-    server = start_server("--drain-seconds", "1")
+    server = start_server("--drain-seconds", "300")
     ended = threading.Event()
 
     def ask_until_not_serving():
@@ -176,6 +179,7 @@ def test_no_check_fails_while_the_server_drains(start_server, pool):
         asked = [clients.submit(ask_until_not_serving) for _ in range(2)]
         server.process.send(signal.SIGTERM)
         until(lambda: health(server.port) == NOT_SERVING)
+        server.process.send(signal.SIGINT)
         ended.set()
 
     assert all(set(answers.result()) <= {0} for answers in asked)
@@ -331,19 +335,23 @@ def test_the_first_fetch_is_waited_for(tmp_path, transport):
     pool = UserPool("eu-west-1_Slow00001")
     pool.jwks_document()  # make the keys before the clock runs
     with LocalCognito(pool) as cognito:
-        cognito.faults[pool.id] = Fault(delay=0.7)
-        config, port = tmp_path / "authz.yaml", free_port()
+        cognito.faults[pool.id] = held = Held()
+        config, port, admin = tmp_path / "authz.yaml", free_port(), free_port()
         config.write_text(configured(CONFIGURATION, pool, cognito))
-        command = ("serve", "--config", str(config), "--listen", f"127.0.0.1:{port}", "--transport", transport)
-        with authz_server(*command, log=tmp_path / "log") as process:
-            process.wait_until(lambda: "listens on" in process.log.read_text())
-            before = health(port)
-            answer = ask(f"127.0.0.1:{port}", "GET", "/prod/pets", {"authorization": pool.id_token()})
-            until(lambda: health(port) == SERVING)
+        command = ("serve", "--config", str(config), "--listen", f"127.0.0.1:{port}", "--admin", str(admin), "--transport", transport)
+        with (
+            Process([sys.executable, *PATIENTLY, *command, "--drain-seconds", "0"], log=tmp_path / "log") as process,
+            ThreadPoolExecutor(1) as client,
+        ):
+            server = Server(process=process, config=config, port=port, admin=admin)
+            process.wait_until(lambda: "listens on" in server.log())
+            answer = client.submit(server.check, "GET", "/prod/pets", {"authorization": pool.id_token()})
+            until(lambda: f'authz_jwks_waiting_checks{{user_pool="{pool.id}"}} 1.0' in server.get("/metrics")[1])
+            assert health(port) == NOT_SERVING
+            held.release()
 
-            assert (before, answer.status.code) == (NOT_SERVING, 0)
-            process.send(signal.SIGINT)
-            process.wait()
+            assert answer.result().status.code == 0
+            until(lambda: health(port) == SERVING)
 
 
 def test_validate_and_schema(tmp_path, server):

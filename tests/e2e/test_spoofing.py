@@ -5,6 +5,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.waiting import PATIENCE
+
 FORGERIES = {
     "one line": [("x-auth-sub", "root"), ("x-auth-email", "root@evil.test")],
     "capitals": [("X-Auth-Sub", "root"), ("X-AUTH-EMAIL", "root@evil.test")],
@@ -112,7 +114,7 @@ SUB = re.compile(r'"([^"]*sub[^"]*)":"([^"]*)"')
 def test_a_smuggled_header_is_none(edge, pool, path, lines):
     """What one parser takes for a line and another for two is refused by Envoy, or stripped like any forged header."""
     head = f"GET {path} HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\nAuthorization: {pool.id_token()}\r\n"
-    status, _, rest = edge.exchange(f"{head}{lines}\r\n\r\n", quiet_seconds=0.05).removeprefix("HTTP/1.1 ").partition(" ")
+    status, _, rest = edge.exchange(f"{head}{lines}\r\n\r\n", quiet_seconds=PATIENCE).removeprefix("HTTP/1.1 ").partition(" ")
     told = [("x-auth-sub", pool.users["ada"].sub)] if status == "200" and path == "/prod/pets" else []
 
     assert status in {"200", "400"}
@@ -156,7 +158,7 @@ def test_a_smuggled_request_is_checked_or_refused(edge, rest):
 
 def test_a_second_request_is_read(edge, pool):
     """The search would find a request that reached the upstream: the same one, with a token, does."""
-    received = edge.exchange(f"{OUTER}\r\n{INNER}Authorization: {pool.id_token()}\r\n\r\n", quiet_seconds=5)
+    received = edge.exchange(f"{OUTER}\r\n{INNER}Authorization: {pool.id_token()}\r\n\r\n", quiet_seconds=PATIENCE)
 
     assert '"path":"/prod/pets"' in received
     assert "root" not in received

@@ -12,7 +12,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -22,6 +21,7 @@ from authz_server.demo.process import authz_server, free_port
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from tests.authority import ENVOY, SERVER, Authority, Pair, mount
 from tests.e2e.stack import CONFIGURATION, Server, configured
+from tests.waiting import PATIENCE, until
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 
@@ -45,14 +45,6 @@ def flags(tmp_path, root, clients):
     mount(folder, root.server(), clients.certificate)
     names = ["--tls-cert", "tls.crt", "--tls-key", "tls.key", "--tls-client-ca", "ca.crt"]
     return [each if each.startswith("--") else str(folder / each) for each in names] + ["--tls-allow-san", ENVOY]
-
-
-def until(condition, seconds=15.0):
-    """Wait until something comes true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def run(*arguments, **environment):
@@ -81,7 +73,7 @@ def ask(opened):
     http = request.attributes.request.http
     http.method, http.path, http.host = "GET", "/prod/status", "api.example.com"
     call = opened.unary_unary(CHECK, response_deserializer=CheckResponse.FromString)
-    return call(request.SerializeToString(), timeout=5).status.code
+    return call(request.SerializeToString(), timeout=PATIENCE).status.code
 
 
 def refused(port, root, client=None):
@@ -122,7 +114,7 @@ def test_strangers_fill_no_log(start_server, flags, root, clients):
     hello = hello.read()
     for octets in (b"", b"\0" * 100, b"GET / HTTP/1.1\r\n\r\n", hello, hello[:50]):
         for reset in (False, True):
-            with socket.create_connection(("127.0.0.1", server.port), 3) as client:
+            with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
                 if reset:
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 client.sendall(octets)

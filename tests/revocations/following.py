@@ -1,6 +1,5 @@
 """Who follows a list in Redis: two who have signed out, and what is told about it."""
 
-import time
 from math import inf
 
 from authz_server.core.revocations import Revocation
@@ -28,14 +27,6 @@ class Told:
     def lost(self, detail):
         """Take note of a loss."""
         self.losses.append(detail)
-
-
-def until(condition, seconds=10.0):
-    """Wait until something comes true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.01)
 
 
 def refused(revocations, **claims):

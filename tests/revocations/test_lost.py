@@ -13,7 +13,8 @@ from authz_server.core.revocations import Revocation, Revocations
 from authz_server.revocations import shared
 from authz_server.revocations.shared import KEY, STREAM, SharedList, connect
 from tests.redis_server import SECRET, RedisServer
-from tests.revocations.following import ADA, EVE, Told, refused, until
+from tests.revocations.following import ADA, EVE, Told, refused
+from tests.waiting import until
 
 BOB = Revocation("sub", "bob", 900.0, 4e9)
 DUMP = "dump.rdb"

@@ -15,7 +15,8 @@ from authz_server.revocations.shared import KEY, STREAM, connect
 from authz_server.revocations.source import RevocationsError
 from tests.authority import Authority
 from tests.redis_server import SECRET, RedisServer
-from tests.revocations.following import ADA, EVE, refused, until
+from tests.revocations.following import ADA, EVE, refused
+from tests.waiting import until
 
 
 def test_what_stands_there_is_read(server, follow, revocations):

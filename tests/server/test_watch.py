@@ -13,7 +13,7 @@ from authz_server.server import watch
 from authz_server.server.revocation_observer import RevocationObserver
 from authz_server.server.revoked import Place, following
 from authz_server.server.watch import FileWatch
-from tests.revocations.following import until
+from tests.waiting import until
 
 
 @pytest.fixture

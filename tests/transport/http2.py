@@ -22,6 +22,7 @@ from authz_server.transport.call import Held, Method, Services
 from authz_server.transport.connection import Connection
 from authz_server.transport.health import Health
 from authz_server.transport.pulse import Pulse
+from tests.waiting import PATIENCE
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -257,7 +258,7 @@ class Remote(Frames):
     def __init__(self, address: int | str, **settings):
         super().__init__()
         self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
-        self.socket.settimeout(5)
+        self.socket.settimeout(PATIENCE)
         try:
             self.socket.connect(address if isinstance(address, str) else ("127.0.0.1", address))
         except OSError:

@@ -17,10 +17,13 @@ from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, WindowUpdat
 
 from authz_server.demo.process import free_port
 from authz_server.transport import connection, event_loop
+from authz_server.transport import door as doors
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.sockets import most_connections
 from tests.transport.http2 import CHECK, HEALTH_WATCH, Remote, Waiting, body, greeting, written
+from tests.waiting import PATIENCE, until
 
+LONG = 5 * PATIENCE  # seconds that no test waits for
 MISTAKE = b"\0\0\x08\x06\0\0\0\0\1" + bytes(8)  # a ping on a stream, which ends the connection
 
 
@@ -31,8 +34,9 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def serve():
-    """Serve checks at a port, or a path; without a check, answer with what was asked."""
+def serve(monkeypatch):
+    """Serve checks at a port, or a path; without a check, answer with what was asked. A check waits for long."""
+    monkeypatch.setattr(doors, "MAX_WAIT_SECONDS", LONG)
     with contextlib.ExitStack() as running:
 
         def start(check=bytes, *, path=None, spread=lambda: 0.0):
@@ -57,14 +61,6 @@ def ended(client):
             pass
         return True
     return False
-
-
-def until(condition):
-    """Wait until something comes true."""
-    deadline = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("unix", [False, True])
@@ -138,7 +134,7 @@ def test_who_has_asked_nothing_makes_room(serve, monkeypatch, said):
     with Remote(port) as asking, contextlib.ExitStack() as stack:
         asking.send(asking.call(1))
         asking.served(1)
-        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 5)) for _ in range(2)]
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(2)]
         for each in silent:
             each.sendall(said)
         until(lambda: len(door._peers) == 3)
@@ -147,7 +143,8 @@ def test_who_has_asked_nothing_makes_room(serve, monkeypatch, said):
         newcomer.send(newcomer.call(1))
 
         assert newcomer.served(1) == [[b"ask"]]
-        assert [ended(each) for each in silent] == [True, False]
+        until(lambda: ended(silent[0]))
+        assert not ended(silent[1])
         asking.send(asking.call(3))
         assert asking.served(3) == [[b"ask"]]
 
@@ -155,15 +152,17 @@ def test_who_has_asked_nothing_makes_room(serve, monkeypatch, said):
 @pytest.mark.parametrize("said", [b"", written(*greeting())[:32]], ids=["nothing", "half a greeting"])
 def test_a_peer_has_so_long_to_begin(serve, monkeypatch, said):
     """Who has said how it begins may then be silent."""
-    monkeypatch.setattr(event_loop, "GREETING_SECONDS", 0.3)
     _, port = serve()
-    with socket.create_connection(("127.0.0.1", port), 5) as client, Remote(port) as idle:
-        client.sendall(said)
-        time.sleep(0.1)
-        assert not ended(client)
-        time.sleep(0.4)
+    with Remote(port) as idle:
+        idle.send(PingFrame(0, bytes(8)))
+        idle.until(lambda: any(isinstance(frame, PingFrame) for frame in idle.read()))
+        monkeypatch.setattr(event_loop, "GREETING_SECONDS", 0.3)
+        began = time.monotonic()
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
+            client.sendall(said)
+            until(lambda: ended(client))
 
-        assert ended(client)
+        assert time.monotonic() - began >= 0.3
         idle.send(idle.call(1))
         assert idle.served(1) == [[b"ask"]]
 
@@ -263,18 +262,28 @@ def test_a_bug_in_the_clock_of_one_connection_stops_no_other_clock(serve, monkey
 
 def test_a_waiting_check_is_answered_once(serve):
     """When the fetch ends, also in another thread; the time that was set for it changes nothing any more."""
-    check = Waiting()
-    door, port = serve(lambda _: check)
+    checks, streams = [], itertools.count(1, 2)
+
+    def check(_):
+        checks.append(Waiting())
+        return checks[-1]
+
+    door, port = serve(check)
     with Remote(port) as client:
-        client.send(client.call(1, grpc_timeout="200m"))
-        until(lambda: door._waiting == 1)
-        threading.Thread(target=check.fetch.set_result, args=(None,)).start()
-        assert client.served(1) == [[b"resumed"]]
+
+        def answered_in_time():
+            stream = next(streams)
+            client.send(client.call(stream, grpc_timeout="200m"))
+            until(lambda: len(checks) == stream // 2 + 1)
+            threading.Thread(target=checks[-1].fetch.set_result, args=(None,)).start()
+            return client.served(stream) == [[b"resumed"]]
+
+        until(answered_in_time)
         time.sleep(0.25)
         client.send(PingFrame(0, bytes(8)))
         client.until(lambda: any(isinstance(frame, PingFrame) for frame in client.read()))
 
-        assert check.told == ["resumed"]
+        assert checks[-1].told == ["resumed"]
         assert door._waiting == 0
 
 
@@ -359,12 +368,13 @@ def test_nothing_is_left_of_waiting_checks_that_are_reset(serve):
 
 @pytest.mark.usefixtures("no_collections")
 @pytest.mark.parametrize("end", ["its time", "the fetch"])
-def test_nothing_is_left_of_waiting_checks_that_are_answered(serve, end):
+def test_nothing_is_left_of_waiting_checks_that_are_answered(serve, monkeypatch, end):
     """Nor of the fetch, once it has ended."""
     check = Joining()
+    monkeypatch.setattr(doors, "MAX_WAIT_SECONDS", 0.2 if end == "its time" else LONG)
     door, port = serve(check)
     with Remote(port) as client:
-        client.send(*(client.call(stream, grpc_timeout="200m" if end == "its time" else "1M") for stream in range(1, 101, 2)))
+        client.send(*(client.call(stream) for stream in range(1, 101, 2)))
         until(lambda: check.count == 50)
         if end == "the fetch":
             check.fetch.set_result(None)
@@ -402,20 +412,25 @@ def slow(serve):
         yield door, client, asked
 
 
-def flood(client):
-    """Send calls until the server takes no more, reading nothing."""
-    client.socket.settimeout(0.3)
-    with contextlib.suppress(TimeoutError, ConnectionError):
-        for stream in range(1, 3_000, 2):
-            client.send(big(client, [stream]) if stream == 1 else client.call(stream, bytes(10_000)))
-    client.socket.settimeout(5)
+def flood(door, client):
+    """Send calls, reading nothing, until the server takes no more, or has ended the connection."""
+
+    def send():
+        with contextlib.suppress(OSError):
+            for stream in range(1, 3_000, 2):
+                client.send(big(client, [stream]) if stream == 1 else client.call(stream, bytes(10_000)))
+
+    until(lambda: door._peers)
+    threading.Thread(target=send, daemon=True).start()
+    until(lambda: not door._peers or any(peer._stuck_since for peer in door._peers))
 
 
 def test_a_peer_that_does_not_read_is_not_read_from(slow):
     """What it is owed stays bounded: it is asked to wait by not reading what it sends."""
     door, client, asked = slow
-    flood(client)
+    flood(door, client)
     (peer,) = door._peers
+    time.sleep(0.3)
 
     assert peer._stuck_since is not None
     assert peer._transport.get_write_buffer_size() < 64 * 60_000
@@ -437,7 +452,7 @@ def test_a_peer_that_never_reads_is_cut_off(slow, monkeypatch):
     """After a while."""
     monkeypatch.setattr(event_loop, "STUCK_SECONDS", 0.2)
     door, client, _ = slow
-    flood(client)
+    flood(door, client)
 
     until(lambda: not door._peers)
 
@@ -448,16 +463,18 @@ def test_a_peer_that_never_reads_is_cut_off(slow, monkeypatch):
 def test_a_connection_ends_at_its_age_which_differs_from_one_to_the_next(serve, monkeypatch):
     """Give or take a tenth, so that they do not end in step."""
     monkeypatch.setattr(event_loop, "LIFETIME_SECONDS", 1.0)
-    spread = iter([-1.0, 1.0])
+    made, lifetimes, spread = connection.Connection, [], iter([-1.0, 1.0])
+    monkeypatch.setattr(
+        event_loop, "Connection", lambda *all_of, lifetime, **more: lifetimes.append(lifetime) or made(*all_of, lifetime=lifetime, **more)
+    )
     _, port = serve(spread=lambda: next(spread))
-    ages = []
     for _ in range(2):
+        began = time.monotonic()
         with Remote(port) as client:
-            began = time.monotonic()
             client.until(lambda client=client: bool(client.all(PingFrame)))
-            ages.append(time.monotonic() - began)
 
-    assert 0.85 < ages[0] < 1.05 < ages[1]
+        assert time.monotonic() - began >= lifetimes[-1]
+    assert lifetimes == pytest.approx([0.9, 1.1])
 
 
 def test_the_last_word_arrives_whatever_was_sent_meanwhile(slow):
@@ -510,7 +527,7 @@ def test_stopping_finishes_the_calls_in_flight(serve):
     with Remote(port) as client, ThreadPoolExecutor(1) as other:
         client.send(client.call(1, b"wait"))
         until(lambda: door._waiting == 1)
-        stopping = other.submit(door.stop, 5)
+        stopping = other.submit(door.stop, PATIENCE)
         client.until(lambda: bool(client.all(PingFrame)))
         client.send(client.call(3))
         client.pong()
@@ -524,7 +541,7 @@ def test_stopping_finishes_the_calls_in_flight(serve):
         assert client.served(1) == [[b"resumed"]]
         client.drain()
         client.socket.close()
-        stopping.result(5)
+        stopping.result(PATIENCE)
 
     assert client.goaways() == [(2**31 - 1, 0), (3, 0)]
 
@@ -533,12 +550,9 @@ def test_stopping_takes_no_longer_than_its_grace(serve):
     """Calls that are still in flight are cut off."""
     door, port = serve(lambda _: Waiting())
     with Remote(port) as client:
-        client.send(client.call(1, grpc_timeout="1M"))
+        client.send(client.call(1))
         until(lambda: door._waiting == 1)
-        began = time.monotonic()
         door.stop(0.2)
-
-        assert time.monotonic() - began < 0.9
         client.drain()
         assert client.closed
         assert 1 not in client.answers
@@ -550,12 +564,12 @@ def test_stopping_begins_with_the_listening_socket(serve):
     with Remote(port) as client, ThreadPoolExecutor(1) as other:
         client.send(client.call(1))
         until(lambda: door._waiting == 1)
-        stopping = other.submit(door.stop, 5)
+        stopping = other.submit(door.stop, PATIENCE)
         client.until(lambda: bool(client.all(PingFrame)))
         with pytest.raises(ConnectionError):
             Remote(port)
         client.socket.close()
-        stopping.result(5)
+        stopping.result(PATIENCE)
 
 
 @pytest.mark.parametrize("abruptly", [False, True])

@@ -9,8 +9,10 @@ from collections import Counter
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hyperframe.frame import SettingsFrame
 
 from authz_server.demo.process import free_port
+from authz_server.transport import connection, grpcio
 from authz_server.transport.door import EXPECTED_TIMEOUT, late, patience, tried
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.grpc import framed
@@ -18,9 +20,11 @@ from authz_server.transport.grpcio import GrpcioDoor
 from authz_server.transport.grpcio_queue import AtOnce
 from authz_server.transport.guard import OPEN
 from authz_server.transport.pulse import BEAT_SECONDS, BEHIND_SECONDS, Pulse
-from tests.transport.http2 import CHECK, HEALTH_CHECK, Client, Waiting, body
+from tests.transport.http2 import CHECK, HEALTH_CHECK, Client, Remote, Waiting, body
+from tests.waiting import PATIENCE, until
 
 THREADS, MOST = 4, 8
+STREAMS = (1, 3, 5, 7)
 
 
 class Busy:
@@ -34,7 +38,7 @@ class Busy:
     def __call__(self, _):
         """Take its time."""
         self.asked.release()
-        self.go.wait(10)
+        self.go.wait(PATIENCE)
         return b"served"
 
     def refuse(self, data, waited):
@@ -56,7 +60,13 @@ def kind(request):
 
 
 @pytest.fixture
-def connect(kind, check):
+def port():
+    """Choose where to serve."""
+    return free_port()
+
+
+@pytest.fixture
+def connect(kind, check, port):
     """Serve few checks at a time, and give clients with a connection each."""
     with contextlib.ExitStack() as running:
         if kind == "grpcio":
@@ -64,13 +74,12 @@ def connect(kind, check):
         else:
             door = EventLoopDoor(check, max_checks=MOST)
         running.callback(door.stop, 0)
-        port = free_port()
         door.listen(f"127.0.0.1:{port}")
         door.start()
 
         def connected():
             channel = running.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.use_local_subchannel_pool", 1)]))
-            grpc.channel_ready_future(channel).result(5)
+            grpc.channel_ready_future(channel).result(PATIENCE)
             return channel
 
         running.callback(check.go.set)
@@ -79,42 +88,49 @@ def connect(kind, check):
 
 def occupy(kind, check, channel):
     """Take all threads, or the one."""
-    calls = [channel.unary_unary(CHECK).future(b"first", timeout=10) for _ in range(THREADS if kind == "grpcio" else 1)]
+    calls = [channel.unary_unary(CHECK).future(b"first", timeout=PATIENCE) for _ in range(THREADS if kind == "grpcio" else 1)]
     for _ in calls:
-        assert check.asked.acquire(timeout=5)
+        assert check.asked.acquire(timeout=PATIENCE)
     return calls
 
 
-def test_only_so_many_checks_are_in_progress(kind, check, connect):
+def test_only_so_many_checks_are_in_progress(kind, check, connect, port):
     """The rest is refused: with an answer, never with a gRPC error."""
-    channels = [connect() for _ in range(8)]
-    calls = occupy(kind, check, connect())
-    for channel in channels:
-        calls += [channel.unary_unary(CHECK).future(b"next", timeout=10) for _ in range(4)]
-    time.sleep(0.3)  # for all to arrive, while the door is busy
-    check.go.set()
-
-    answers = Counter(call.result() for call in calls)
+    with contextlib.ExitStack() as opened:
+        clients = [opened.enter_context(Remote(port)) for _ in range(8)]
+        for client in clients:
+            client.until(lambda client=client: bool(client.all(SettingsFrame)))
+        calls = occupy(kind, check, connect())
+        for client in clients:
+            client.send(*(client.call(stream, b"next") for stream in STREAMS))
+        if kind == "grpcio":
+            until(lambda: len(check.refused) == len(calls) + len(clients) * len(STREAMS) - MOST)
+        time.sleep(0.3)  # for the loop to be behind; what was sent has arrived where it reads
+        check.go.set()
+        answers = Counter(call.result() for call in calls)
+        answers.update(answer for client in clients for (answer,) in client.served(*STREAMS))
 
     assert answers[b"served"] in {MOST, MOST + 1}  # the one that kept the loop from reading the others
-    assert answers[b"refused"] == len(calls) - answers[b"served"]
-    assert connect().unary_unary(CHECK)(b"later", timeout=5) == b"served"
+    assert answers[b"refused"] == answers.total() - answers[b"served"]
+    assert connect().unary_unary(CHECK)(b"later", timeout=PATIENCE) == b"served"
 
 
 @pytest.mark.parametrize("how", ["deadline", "try"])
-def test_a_check_that_waited_too_long_is_refused(kind, check, connect, how):
+def test_a_check_that_waited_too_long_is_refused(kind, check, connect, monkeypatch, how):
     """Its caller would have given up before the answer; who is more patient is served."""
     call = connect().unary_unary(CHECK)
     occupied = occupy(kind, check, connect())
-    hurried = {"timeout": 2.0} if how == "deadline" else {"timeout": 10, "metadata": [(EXPECTED_TIMEOUT, "2000")]}
-    calls = [call.future(b"hurried", **hurried), call.future(b"patient", timeout=10)]
-    time.sleep(1.7)
+    monkeypatch.setattr(grpcio if kind == "grpcio" else connection, "late", lambda waited, left: waited > 0 and left < 2 * PATIENCE)
+    metadata = [(EXPECTED_TIMEOUT, str(int(1000 * PATIENCE)))]
+    hurried = {"timeout": PATIENCE} if how == "deadline" else {"timeout": 3 * PATIENCE, "metadata": metadata}
+    calls = [call.future(b"hurried", **hurried), call.future(b"patient", timeout=3 * PATIENCE)]
+    time.sleep(0.3)
     check.go.set()
 
     assert [each.result() for each in calls] == [b"refused", b"served"]
     ((data, waited),) = check.refused
     assert data == b"hurried"
-    assert 1.5 < waited < 2.0
+    assert waited > 0.2
     assert {each.result() for each in occupied} == {b"served"}
 
 
@@ -122,15 +138,17 @@ def test_calls_that_are_cancelled_leave_their_places(kind, check, connect):
     """Also those that waited for a thread and never had one."""
     channels = [connect() for _ in range(3)]
     waiting = occupy(kind, check, channels[0])
-    waiting += [channel.unary_unary(CHECK).future(b"next", timeout=10) for channel in channels for _ in range(MOST)]
+    waiting += [channel.unary_unary(CHECK).future(b"next", timeout=PATIENCE) for channel in channels for _ in range(MOST)]
     time.sleep(0.2)
     for call in waiting:
         call.cancel()
     check.go.set()
-    time.sleep(0.2)
 
-    calls = [connect().unary_unary(CHECK).future(b"later", timeout=5) for _ in range(MOST)]
-    assert {call.result() for call in calls} == {b"served"}
+    def served():  # once the door has heard of it
+        calls = [channel.unary_unary(CHECK).future(b"later", timeout=PATIENCE) for channel in channels[1:] for _ in range(MOST // 2)]
+        return [call.result() for call in calls] == [b"served"] * MOST
+
+    until(served)
 
 
 @pytest.mark.parametrize("kind", ["grpcio"], indirect=True)
@@ -138,9 +156,9 @@ def test_health_does_not_wait_for_checks(kind, check, connect):
     """Or an overloaded server would be taken for a dead one, and its load given to the others."""
     channel = connect()
     occupy(kind, check, channel)
-    calls = [channel.unary_unary(CHECK).future(b"next", timeout=10) for _ in range(MOST)]
+    calls = [channel.unary_unary(CHECK).future(b"next", timeout=PATIENCE) for _ in range(MOST)]
 
-    assert health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="liveness"), timeout=5).status == 1
+    assert health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="liveness"), timeout=PATIENCE).status == 1
     assert calls[-1].result() == b"refused"  # at once, too
 
 
@@ -149,10 +167,10 @@ def test_grpcio_keeps_to_our_limits(kind, check, connect):
     """By itself it ends calls with RESOURCE_EXHAUSTED when thousands have not been taken yet."""
     occupied = occupy(kind, check, connect())
     held = threading.Event()
-    check.refuse = lambda *_: held.wait(30) and b"refused"  # holds the thread that takes calls
+    check.refuse = lambda *_: held.wait(PATIENCE) and b"refused"  # holds the thread that takes calls
     calls = []
     for channel in [connect() for _ in range(28)]:
-        calls += [channel.unary_unary(CHECK).future(b"next", timeout=60) for _ in range(120)]
+        calls += [channel.unary_unary(CHECK).future(b"next", timeout=PATIENCE) for _ in range(120)]
     time.sleep(1)
     held.set()
     check.go.set()

@@ -15,6 +15,7 @@ from authz_server.transport.guard import Guard
 from authz_server.transport.tls import read
 from authz_server.transport.tls_server import TlsServer
 from tests.authority import Authority, files
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_a_lack_of_files_is_waited_out(tmp_path, monkeypatch):
         with socket.socket() as listening, socket.socket() as client:
             loop = Exhausted(asyncio.get_running_loop(), client)
             server = TlsServer(loop, listening, asyncio.Protocol, lambda: credentials)
-            await asyncio.wait_for(loop.connected.wait(), 5)
+            await asyncio.wait_for(loop.connected.wait(), PATIENCE)
             server.close()
             return loop.tries
 
