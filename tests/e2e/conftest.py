@@ -1,6 +1,6 @@
 """Real processes: this server, Envoy and an upstream, around a local user pool."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from authz_server.demo import envoy
 from authz_server.demo.process import free_port
 from authz_server.demo.upstream import Upstream
 from authz_server.testing import LocalCognito, UserPool
-from tests.e2e.stack import CONFIGURATION, Edge, Server, patient, plain, raw_headers
+from tests.e2e.stack import CONFIGURATION, PROGRAM, Edge, Server, patient, plain, raw_headers
 
 
 def pytest_collection_modifyitems(items):
@@ -48,9 +48,9 @@ def start_server(tmp_path, pool, cognito, transport) -> Iterator[Callable[..., S
     """Start servers of this package that end with the test."""
     with ExitStack() as running:
 
-        def start(*arguments: str, configuration: str = CONFIGURATION, **environment: str) -> Server:
+        def start(*arguments: str, configuration: str = CONFIGURATION, program: Sequence[str] = PROGRAM, **environment: str) -> Server:
             flags = ("--transport", transport, *arguments)
-            server = Server.start(tmp_path, pool, cognito, *flags, configuration=configuration, environment=environment)
+            server = Server.start(tmp_path, pool, cognito, *flags, configuration=configuration, environment=environment, program=program)
             running.callback(server.process.stop)
             return server
 

@@ -293,7 +293,7 @@ def test_a_rotated_key_works_at_once(start_server):
     """A token with an unseen kid makes one fetch, and the same check is answered with what it brought."""
     pool = UserPool("eu-west-1_Rotated01")
     with LocalCognito(pool) as cognito:
-        server = start_server(configuration=configured(CONFIGURATION, pool, cognito))
+        server = start_server(configuration=configured(CONFIGURATION, pool, cognito), program=PATIENTLY)
         pool.rotate()
         fetches = cognito.fetches(pool)
 
@@ -305,7 +305,7 @@ def test_forged_kids_cost_one_fetch(start_server):
     """A flood of unseen kids makes one fetch, and good tokens are answered all the while."""
     pool, stranger = UserPool("eu-west-1_Flooded01"), UserPool("eu-west-1_Flooded01")
     with LocalCognito(pool) as cognito:
-        server = start_server(configuration=configured(CONFIGURATION, pool, cognito))
+        server = start_server(configuration=configured(CONFIGURATION, pool, cognito), program=PATIENTLY)
         fetches = cognito.fetches(pool)
         forged = [server.check("GET", "/prod/pets", {"authorization": stranger.id_token()}) for _ in range(20)]
         good = server.check("GET", "/prod/pets", {"authorization": pool.id_token()})
