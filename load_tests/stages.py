@@ -51,7 +51,7 @@ FUNCTIONS: Mapping[str, Sequence[profiled.Function]] = {
     "of it: cut the path": [paths.split],
     "name the token (header, SHA-256)": [Verdicts.digest],
     "find the verdict": [Verdicts.find],
-    "read the token (base64url, JSON)": [tokens.from_header, tokens.parse],
+    "read the token (base64url, JSON)": [tokens.from_header, tokens.parse, tokens.claims_of],
     "find the key": [PoolKeys.find],
     "verify the signature": [tokens.verify],
     "check claims, write claim headers": [tokens.check_times, core_claims.headers],
@@ -96,6 +96,7 @@ class Example:
         api, route = match
         header = request.headers["authorization"]
         token = tokens.parse(tokens.from_header(header))
+        claims = tokens.claims_of(token.payload)
         decision: Any = gateway.judge(match, request, time.time())
         now = time.time()
         metrics = Metrics("0")
@@ -117,13 +118,13 @@ class Example:
         repeated = {"count it": _once(lambda: metrics.repeated(labels, 0.00001))}
         decided = {"count it": _once(lambda: metrics.check(decision, 0.00001))}
         log = {"write a line of the decision log (only if on)": _once(lambda: as_json(entry))}
-        keys = route.authorizer.pools[token.claims["iss"]]
+        keys = route.authorizer.pools[claims["iss"]]
         key = keys.find(token.kid)
         verify = {
-            "read the token (base64url, JSON)": _once(lambda: tokens.parse(tokens.from_header(header))),
+            "read the token (base64url, JSON)": _once(lambda: _read(header)),
             "find the key": _once(lambda: keys.find(token.kid)),
             "verify the signature": _once(lambda: tokens.verify(token, key)),
-            "check claims, write claim headers": _once(lambda: _claims(api, token.claims, now)),
+            "check claims, write claim headers": _once(lambda: _claims(api, claims, now)),
             "write the answer": _once(lambda: envoy_response.allow(decision)),
             "keep the verdict": _once(lambda: hit.running.denied.keep(name, _fresh(verdict))),
         }
@@ -189,6 +190,11 @@ def _served(stage: targets.Stage) -> Mapping[str, float]:
 
 def _once(call: Callable[[], object]) -> float:
     return per_call(lambda _: call(), (None,), seconds=0.4)
+
+
+def _read(header: str) -> None:
+    """Read a token and its claims."""
+    tokens.claims_of(tokens.parse(tokens.from_header(header)).payload)
 
 
 def _claims(api: Api, claims: Mapping[str, object], now: float) -> Sequence[object]:

@@ -14,7 +14,7 @@ import click
 from authz_server.cli import options
 from authz_server.core.decisions import Denied
 from authz_server.core.revocations import KINDS, Kind, Revocation
-from authz_server.core.tokens import MAX_TOKEN_LENGTH, from_header, parse
+from authz_server.core.tokens import MAX_TOKEN_LENGTH, claims_of, from_header, parse
 from authz_server.revocations import file
 from authz_server.revocations.source import RevocationsError
 from authz_server.revocations.text import moment, show
@@ -70,7 +70,7 @@ def _token(_: click.Context, __: click.Parameter, value: str | None) -> str | No
         raise click.BadParameter("others on this machine can read a command: give - here, and the token on standard input")
     sent = sys.stdin.buffer.read(MAX_TOKEN_LENGTH + 100).decode("ascii", "replace")
     try:
-        claims = parse(from_header(sent.strip())).claims
+        claims = claims_of(parse(from_header(sent.strip())).payload)
     except Denied as error:
         raise click.BadParameter(f"standard input holds no token that could be accepted ({error})") from error
     expires, jti = claims.get("exp"), claims.get("jti")

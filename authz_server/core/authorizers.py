@@ -166,19 +166,22 @@ class CognitoUserPools:
         except Denied as denied:
             denied.details = (("identity_source", self.identity_source),)
             raise
-        keys = self._issuer(token.claims)
+        issuer, keys = self._pool(token.payload)
         proof = KeyProof(keys, keys.find(token.kid))
         try:
             tokens.verify(token, proof.key)
-            tokens.check_times(token.claims, now)
-            tokens.check_texts(token.claims)
-            self._check_claims(token.claims, scopes)
+            claims = tokens.claims_of(token.payload)
+            if claims.get("iss") != issuer:
+                raise self._issuer_unknown()
+            tokens.check_times(claims, now)
+            tokens.check_texts(claims)
+            self._check_claims(claims, scopes)
             if self.revocations is None:
-                return Verified(token.claims, proof)
+                return Verified(claims, proof)
             version = self.revocations.version
             if self.revocations.known:
-                check_revocations(token.claims, self.revocations, now)
-                return Verified(token.claims, TokenProof(proof, self.revocations, version, token.claims))
+                check_revocations(claims, self.revocations, now)
+                return Verified(claims, TokenProof(proof, self.revocations, version, claims))
         except Denied as denied:
             denied.proof = proof
             raise
@@ -193,12 +196,16 @@ class CognitoUserPools:
         if scopes:
             check_scopes(claims, scopes)
 
-    def _issuer(self, claims: Mapping[str, Any]) -> Keys:
-        issuer = claims.get("iss")
-        keys = self.pools.get(issuer) if isinstance(issuer, str) else None
-        if keys is None:
-            raise Denied(Reason.ISSUER_UNKNOWN, details=(("issuers_known", listed(self.pools)),))
-        return keys
+    def _pool(self, payload: bytes) -> tuple[str, Keys]:
+        """Find the user pool that a token says it is from."""
+        for issuer in tokens.issuers_in(payload):
+            keys = self.pools.get(issuer)
+            if keys is not None:
+                return issuer, keys
+        raise self._issuer_unknown()
+
+    def _issuer_unknown(self) -> Denied:
+        return Denied(Reason.ISSUER_UNKNOWN, details=(("issuers_known", listed(self.pools)),))
 
 
 def check_token_use(claims: Mapping[str, Any], use: str) -> None:

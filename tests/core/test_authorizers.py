@@ -1,11 +1,13 @@
 """The COGNITO_USER_POOLS authorizer takes the tokens that API Gateway takes, and says no to all others for the first reason there is."""
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
 import re2
 
+from authz_server.core import tokens
 from authz_server.core.authorizers import CognitoUserPools, KeysPending, check_app_client, check_audience, check_scopes, check_token_use
 from authz_server.core.decisions import Denied, Reason
 from authz_server.core.tokens import YEAR_10000, Key
@@ -172,6 +174,40 @@ RULES: Final[list[tuple[Reason, str, Any, Callable[[UserPool], Any]]]] = [
     (Reason.APP_CLIENT_REFUSED, "client_id", OTHER_CLIENT.id, lambda _: CLIENT.id),
     (Reason.SCOPE_UNMET, "scope", "pets/write", lambda _: READ),
 ]
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"iss":ISS,"exp":1,"exp":2}', b'{"iss":ISS', b'[{"iss":ISS}]', b'{"iss":ISS,"x":' + b"[" * 300 + b"]" * 300 + b"}"]
+)
+def test_claims_are_read_once_their_signature_is_good(
+    payload: bytes,
+    pool: UserPool,
+    other_pool: UserPool,
+    authorizer: CognitoUserPools,
+    now: float,
+    outcome: Outcome,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever has no key makes nobody read JSON; what a pool did sign is malformed if it cannot be read in one way."""
+    document = payload.replace(b"ISS", f'"{pool.issuer}"'.encode())
+    forged = other_pool.id_key.sign(document, header={"kid": pool.id_key.kid})
+
+    assert outcome(authorizer.authorize, pool.id_key.sign(document), frozenset(), now) is Reason.TOKEN_MALFORMED
+    monkeypatch.setattr(tokens, "claims_of", None)
+    assert outcome(authorizer.authorize, forged, frozenset(), now) is Reason.SIGNATURE_INVALID
+
+
+def test_another_member_called_iss_is_no_issuer(pool: UserPool, other_pool: UserPool, now: float, outcome: Outcome) -> None:
+    """The issuer is the claim itself: a token of one pool that quotes another issuer is judged as what it is."""
+    pools = {each.issuer: StaticKeys(each) for each in (pool, other_pool)}
+    authorizer = CognitoUserPools(name="users", identity_source="authorization", pools=pools)
+    claims = pool.id_claims()
+    quoting = json.dumps({"x": {"iss": "https://elsewhere.test"}, **claims}).encode()
+    posing = json.dumps({"x": {"iss": pool.issuer}, **claims, "iss": other_pool.issuer}).encode()
+
+    assert outcome(authorizer.authorize, pool.id_key.sign(quoting), frozenset(), now) is None
+    assert outcome(authorizer.authorize, pool.id_key.sign(posing), frozenset(), now) is Reason.ISSUER_UNKNOWN
+    assert outcome(authorizer.authorize, other_pool.id_key.sign(posing), frozenset(), now) is Reason.KEY_UNKNOWN
 
 
 def test_the_first_broken_rule_is_told(pool: UserPool, other_pool: UserPool, full: CognitoUserPools, now: float, outcome: Outcome) -> None:

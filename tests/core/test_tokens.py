@@ -27,6 +27,7 @@ from authz_server.core.tokens import (
     Key,
     check_texts,
     check_times,
+    claims_of,
     decode,
     from_header,
     parse,
@@ -54,7 +55,7 @@ def accept(text: str, key: SigningKey) -> dict[str, Any]:
     """Read a token and verify it with a key, whatever `kid` it names."""
     token = parse(text)
     verify(token, Key(key.kid, key.public))
-    return dict(token.claims)
+    return dict(claims_of(token.payload))
 
 
 def good(pool: UserPool) -> str:
@@ -358,6 +359,25 @@ def test_a_long_header_is_not_remembered(pool: UserPool) -> None:
         parse(pool.id_key.sign(b"{}", header={"more": "a" * length}))
 
     assert tokens._kid_seen.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "issuers"),
+    [
+        pytest.param(b'{"iss":"https://a.test/p","sub":"s"}', ["https://a.test/p"], id="as Cognito writes it"),
+        pytest.param(b'{"sub":"s" , "iss" :\t\r\n "a"}', ["a"], id="white space"),
+        pytest.param(b'{"iss":"https:\\/\\/a.test\\/p"}', ["https://a.test/p"], id="escaped slashes"),
+        pytest.param(b'{"x":{"iss":"inner"},"iss":"outer"}', ["inner", "outer"], id="a nested one before it"),
+        pytest.param(b'{"iss":"' + b'a","iss":"' * 9 + b'"}', ["a"] * 4, id="four at most"),
+        pytest.param(b'{"iss":"a\\u0062"}', [], id="other escapes"),
+        pytest.param(b'{"iss":5,"sub":"iss","a":"\\"iss\\":\\"b\\""}', [], id="no text"),
+        pytest.param(b'{"iss":"\xff"}', ["\ufffd"], id="no UTF-8"),
+        pytest.param(b"[" * 12_000, [], id="no claims at all"),
+    ],
+)
+def test_an_issuer_is_found_without_reading_the_claims(payload: bytes, issuers: list[str]) -> None:
+    """What may be the issuer is told from the octets, so that nothing of a token is parsed before its signature is verified."""
+    assert list(tokens.issuers_in(payload)) == issuers
 
 
 def test_a_token_knows_its_parts(pool: UserPool) -> None:
