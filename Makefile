@@ -18,7 +18,7 @@ FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 # A machine that stands still for a second fails a test of real processes; the report says which tests needed another try.
 RETRIED := -raR --reruns 2 --reruns-delay 1
 
-.PHONY: help demo test test-alerts test-manifests test-load test-redis test-php conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
+.PHONY: help demo test test-alerts test-manifests kube test-load test-redis test-php conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -53,6 +53,10 @@ test-alerts: ## Test the alerts in deploy/prometheus (needs promtool)
 test-manifests: .venv .venv-manifests ## Check deploy/ against the schemas of Kubernetes, Istio and Envoy Gateway (needs Go)
 	@command -v go >/dev/null || { echo 'make test-manifests needs Go (Debian: golang-go)'; exit 1; }
 	$(BIN)/python -m pytest -m manifests tests/manifests
+
+kube: .venv .venv-protos ## Prove deploy/ with a real API server, Envoy Gateway, Istio's generator, buildah and Prometheus (needs Go and root)
+	sh tests/kube/build.sh
+	sh tests/kube/prove.sh $(PROOFS)
 
 test-load: .venv ## Test servers at twice the load that they can answer (half a minute)
 	$(BIN)/python -m pytest $(RETRIED) -m load tests/e2e
