@@ -25,11 +25,12 @@ from tests.waiting import PATIENCE
 LONG = f"{PATIENCE:g}s"
 PROGRAM = ("-m", "authz_server")
 PATIENT = """
+from functools import partialmethod
 from authz_server.cli import main
 from authz_server.keys.fetch import Fetcher
 from authz_server.transport import door
 
-Fetcher.__init__.__defaults__ = (600.0,)
+Fetcher.__init__ = partialmethod(Fetcher.__init__, 600.0)
 door.MAX_WAIT_SECONDS = 600.0
 main(prog_name="authz-server")
 """
