@@ -199,7 +199,7 @@ def test_custom_attribute_must_be_text(pool):
         (
             {"pool_id": "us-east-1_Ab1", "account": "444455556666", "region": "us-west-2"},
             "arn:aws:cognito-idp:us-west-2:444455556666:userpool/us-east-1_Ab1",
-            "https://cognito-idp.us-west-2.amazonaws.com/us-east-1_Ab1",
+            "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Ab1",
         ),
         (
             {"pool_id": "us-gov-west-1_Ab1"},
