@@ -214,7 +214,7 @@ def test_custom_attribute_must_be_text(pool):
     ],
 )
 def test_arn_and_issuer_follow_from_the_pool_id(arguments, arn, issuer):
-    """A replica issues under its own region, and an issuer can be given."""
+    """A replica issues under the primary region, and an issuer can be given."""
     pool = UserPool(**arguments)
 
     assert (pool.arn, pool.issuer, read(pool.id_token())["iss"]) == (arn, issuer, issuer)
