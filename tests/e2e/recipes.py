@@ -69,10 +69,31 @@ def _mutations(recipe: Recipe, more: list[dict[str, Any]]) -> None:
     extension["typed_config"]["mutations"] += more
 
 
+def _host(recipe: Recipe) -> dict[str, Any]:
+    (host,) = manager(recipe.envoy)["route_config"]["virtual_hosts"]
+    return host
+
+
+def _access_log(recipe: Recipe, more: dict[str, str]) -> None:
+    (log,) = manager(recipe.envoy)["access_log"]
+    log["typed_config"]["log_format"]["json_format"].update(more)
+
+
+def _clusters(recipe: Recipe, more: list[dict[str, Any]]) -> None:
+    recipe.envoy["static_resources"]["clusters"] += more
+
+
 PLACES: dict[str, Callable[[Recipe, Any], None]] = {
     "in authz.yaml, in the api": lambda recipe, more: recipe.server["apis"]["petstore"].update(more),
+    "in authz.yaml, among authorizers": lambda recipe, more: recipe.server["authorizers"].update(more),
     "in http_filters, before ext_authz": _before,
     "in http_filters, after ext_authz": _after,
     "in the ext_authz filter": lambda recipe, more: ext_authz(recipe.envoy).update(more),
+    "in patterns of allowed_headers": lambda recipe, more: ext_authz(recipe.envoy)["allowed_headers"]["patterns"].extend(more),
     "in mutations of strip-identity-headers": _mutations,
+    "in the HttpConnectionManager": lambda recipe, more: manager(recipe.envoy).update(more),
+    "in the virtual host": lambda recipe, more: _host(recipe).update(more),
+    "in json_format of the access log": _access_log,
+    "in static_resources": lambda recipe, more: recipe.envoy["static_resources"].update(more),
+    "in clusters": _clusters,
 }

@@ -185,6 +185,11 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: str
+    fields: Sequence[tuple[str, str]] = ()
+
+    def lines(self, name: str) -> list[str]:
+        """Each value of a header that may stand several times."""
+        return [value for field, value in self.fields if field.lower() == name]
 
     @property
     def upstream(self) -> dict[str, Any] | None:
@@ -214,7 +219,8 @@ class Edge:
             response = HTTPResponse(client, method=method)
             response.begin()
             body = response.read().decode()
-        return Answer(status=response.status, headers={name.lower(): value for name, value in response.getheaders()}, body=body)
+            fields = response.getheaders()
+        return Answer(status=response.status, headers={name.lower(): value for name, value in fields}, body=body, fields=fields)
 
     def exchange(self, octets: str, *, quiet_seconds: float) -> str:
         """Send octets, and take what comes until the connection ends or has been quiet for a while."""
