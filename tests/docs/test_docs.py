@@ -68,6 +68,21 @@ def test_links_lead_to_files(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def anchors(page):
+    """List what a link can point to: headings, as GitHub names them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_headings(page):
+    """Every link to a part of a page leads to a heading of that page."""
+    links = re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text())
+    aims = [((page.parent / path if path else page), anchor) for path, anchor in links]
+
+    assert [anchor for aim, anchor in aims if aim.suffix == ".md" and anchor not in anchors(aim)] == []
+
+
 @pytest.mark.parametrize(
     ("page", "number"), [(page, number) for page in ("README.md", "docs/configuration.md") for number in range(len(blocks(page, "yaml")))]
 )
@@ -119,8 +134,7 @@ def test_more_is_said_only_about_flags_that_there_are():
 
     assert see.keys() <= flags
     for page, _, anchor in (link.partition("#") for link in see.values()):
-        headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
-        assert anchor in {"", *(re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings)}
+        assert anchor in {"", *anchors(ROOT / "docs" / page)}
 
 
 def test_every_command_has_a_summary_that_is_not_cut():

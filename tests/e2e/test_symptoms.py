@@ -12,7 +12,7 @@ from authz_server.demo import envoy
 from authz_server.demo.process import START_SECONDS, authz_server, free_port
 from authz_server.demo.upstream import Upstream
 from authz_server.testing import Fault, UserPool
-from tests.e2e.stack import CONFIGURATION, Answer, Edge, Server, configured, ext_authz, manager
+from tests.e2e.stack import CONFIGURATION, Answer, Edge, Server, configured, ext_authz, manager, patient
 
 PAGE = (Path(__file__).parents[2] / "docs/symptoms.md").read_text()
 TLS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
@@ -59,7 +59,7 @@ def see(server: Server, upstream: Upstream, tmp_path: Path) -> See:
     def see(change: Callable[[Configuration], None], path: str, headers: list[tuple[str, str]], method: str = "GET") -> Seen:
         port = free_port()
         configuration = envoy.moved(envoy.template(), listener=port, authz=server.port, upstream=upstream.port)
-        change(configuration)
+        change(patient(configuration))
         process = envoy.start(configuration, port=port, folder=tmp_path)
         before = len(decisions(server))
         answer = Edge(port=port, variant="").send(method, path, headers)
