@@ -18,7 +18,7 @@ FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 # A machine that stands still for a second fails a test of real processes; the report says which tests needed another try.
 RETRIED := -raR --reruns 2 --reruns-delay 1
 
-.PHONY: help demo test test-alerts test-manifests kube test-load test-redis test-php conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
+.PHONY: help demo test test-slow test-alerts test-manifests kube test-load test-redis test-php conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -60,6 +60,9 @@ kube: .venv .venv-protos ## Prove deploy/ with a real API server, Envoy Gateway,
 
 test-load: .venv ## Test servers at twice the load that they can answer (half a minute)
 	$(BIN)/python -m pytest $(RETRIED) -m load tests/e2e
+
+test-slow: .venv ## Let a server start in an outage and end with it (a minute and a half, mostly of waiting)
+	$(BIN)/python -m pytest $(RETRIED) -m slow tests/e2e
 
 test-redis: .venv ## Test revocations with a real Redis and its TLS (needs redis-server)
 	@command -v redis-server >/dev/null || { echo 'make test-redis needs redis-server (Debian: redis-server)'; exit 1; }

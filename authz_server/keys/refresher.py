@@ -63,6 +63,7 @@ class KeyRefresher:
         self._turns = {standing: Turns(places) for standing, places in PLACES.items()}
         self._tasks: dict[PoolKeys, asyncio.Task[None]] = {}
         self._wanted: dict[PoolKeys, asyncio.Event] = {}
+        self._again: set[PoolKeys] = set()  # whose fetch, if one is under way, began before what it is to learn
         self._is_closed = False
         self._lock = threading.Lock()  # what is handed to the loop before it closes is done, and what comes later is not handed to it
         self._looking = self._loop.create_task(self._look_at_the_clock())
@@ -81,6 +82,10 @@ class KeyRefresher:
         """Fetch these keys now, unless a fetch has ended meanwhile and nobody waits any more."""
         if not self._hand_on(partial(self._wake, keys)):
             keys.release()
+
+    def renew(self, keys: PoolKeys) -> None:
+        """Fetch these keys now, and once more if a fetch is under way: what it brings may be older than the wish."""
+        self._hand_on(partial(self._renew, keys))
 
     def configure(self, keys: PoolKeys, pool: UserPool) -> None:
         """Keep these keys as their pool says from now on, and fetch them as it says; nobody else changes their state."""
@@ -110,6 +115,7 @@ class KeyRefresher:
 
     def _end(self, keys: PoolKeys) -> None:
         self._wanted.pop(keys)
+        self._again.discard(keys)
         self._tasks.pop(keys).cancel()
         keys.release()
 
@@ -123,7 +129,12 @@ class KeyRefresher:
 
     def _configure(self, keys: PoolKeys, pool: UserPool) -> None:
         keys.configure(pool)
-        self._wanted[keys].set()
+        self._renew(keys)
+
+    def _renew(self, keys: PoolKeys) -> None:
+        if keys in self._wanted:  # else it is no longer watched
+            self._again.add(keys)
+            self._wanted[keys].set()
 
     async def _cancel(self) -> None:
         self._looking.cancel()
@@ -148,9 +159,9 @@ class KeyRefresher:
                 async with asyncio.timeout(max(0.0, keys.state.due - self._clock())):
                     await wanted.wait()
             async with self._turns[keys.state.standing].turn(keys):
-                pool = keys.pool
+                self._again.discard(keys)
                 await self._refresh(keys)
-            if keys.pool is pool:  # else there are new settings to try
+            if keys not in self._again:
                 wanted.clear()
 
     async def _refresh(self, keys: PoolKeys) -> None:

@@ -136,6 +136,10 @@ class Refresher(Protocol):
         """Fetch these keys now, if no fetch has begun."""
         ...
 
+    def renew(self, keys: PoolKeys) -> None:
+        """Fetch these keys now, whatever was fetched before."""
+        ...
+
     def configure(self, keys: PoolKeys, pool: UserPool) -> None:
         """Keep these keys as their pool says from now on."""
         ...
@@ -177,6 +181,11 @@ class KeyStore:
         """Forget every pool but these."""
         for pool in self._pools.keys() - set(pools):
             self._refresher.unwatch(self._pools.pop(pool))
+
+    def renew(self) -> None:
+        """Fetch the keys of every pool again; those that are here are used meanwhile."""
+        for keys in self.all():
+            self._refresher.renew(keys)
 
     def all(self) -> tuple[PoolKeys, ...]:
         """Every set of keys in the store."""

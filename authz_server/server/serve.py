@@ -48,9 +48,10 @@ from authz_server.transport.tls import TlsFiles
 _logger: Final = logging.getLogger(__name__)
 
 Transport = Literal["grpcio", "asyncio"]
-Happening = Event | Literal["rotate"]
+Happening = Event | Literal["changed", "rotate"]
 
 ENDS: Final[frozenset[Happening]] = frozenset({"drain", "stop"})
+LOADS: Final[frozenset[Happening]] = frozenset({"changed", "reload"})
 FULL_COLLECTION_AFTER: Final = 1_000  # collections of the middle generation; Python's own is 10
 
 
@@ -137,7 +138,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         for address in settings.listen:
             door.listen(address)
         on_signals(events.put)
-        stack.callback(FileWatch([settings.config], lambda: events.put("reload")).close)
+        stack.callback(FileWatch([settings.config], lambda: events.put("changed")).close)
         if settings.tls is not None:
             stack.callback(FileWatch(settings.tls.paths, lambda: events.put("rotate")).close)
         with _threads_of_door(settings):
@@ -148,7 +149,7 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         _logger.info("authz-server %s listens on %s%s", __version__, ", ".join(settings.listen), _how(settings))
         if settings.supervisor is not None:
             _attach(settings.supervisor, events, readiness, metrics)
-        if _until_end(events, generations, certificates) == "drain":
+        if _until_end(events, generations, certificates, store.renew) == "drain":
             readiness.drain()
             _logger.info("draining: not serving for %g s, then finishing what is in flight", settings.drain_seconds)
             _pause(events, settings.drain_seconds)
@@ -283,12 +284,19 @@ def _attach(supervisor: socket.socket, events: SimpleQueue[Happening], readiness
     )
 
 
-def _until_end(events: SimpleQueue[Happening], generations: Generations, certificates: Certificates | None) -> Happening:
-    """Handle events until one asks for the end; one load answers all that came before it, and the end waits for none that has not begun."""
+def _until_end(
+    events: SimpleQueue[Happening], generations: Generations, certificates: Certificates | None, renew_keys: Callable[[], None]
+) -> Happening:
+    """Handle events until one asks for the end; one load answers all that came before it, and the end waits for none that has not begun.
+
+    A person who says "reload" means keys too; a file that has changed says nothing about them.
+    """
     while not (come := _come(events)) & ENDS:
         if certificates is not None:
             certificates.reload()
         if "reload" in come:
+            renew_keys()
+        if come & LOADS:
             generations.reload()
     return "stop" if "stop" in come else "drain"
 

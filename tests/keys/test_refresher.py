@@ -131,7 +131,7 @@ def watched(refresher: KeyRefresher, place: Place, clock: Callable[[], float]) -
 
 def renew(refresher: KeyRefresher, keys: PoolKeys) -> None:
     """Have keys fetched for which nobody waits, as when a refresh is due."""
-    refresher.configure(keys, keys.pool)
+    refresher.renew(keys)
 
 
 def let_run(refresher: KeyRefresher) -> None:
@@ -328,6 +328,35 @@ def test_new_settings_are_tried_at_once(
 
     assert ended.outcome == "connection"
     assert not ended.state.usable(clock())
+
+
+def test_keys_that_are_asked_for_again_during_a_fetch_are_fetched_after_it(
+    make: Make, pool: UserPool, place: Place, clock: ManualClock, endpoint: Endpoint, observer: Observer
+) -> None:
+    """What the fetch under way brings may be older than the wish: a second one follows at once, and no third."""
+    endpoint.hold = True
+    refresher = make()
+    keys = watched(refresher, place, clock)
+    gate = endpoint.held.get(timeout=PATIENCE)
+    endpoint.hold = False
+    for _ in range(2):
+        refresher.renew(keys)
+        endpoint.answers.put(pool.jwks_document())
+    let_run(refresher)
+    refresher._loop.call_soon_threadsafe(gate.set)
+
+    assert [observer.next().outcome for _ in range(2)] == ["ok", "ok"]
+    let_run(refresher)
+    assert endpoint.begun.qsize() == 2
+
+
+def test_keys_that_nobody_watches_are_not_fetched_again(make: Make, place: Place, clock: ManualClock, endpoint: Endpoint) -> None:
+    """A pool that has left the configuration meanwhile is left alone."""
+    refresher = make()
+    refresher.renew(PoolKeys(place, clock, refresher.ask))
+    let_run(refresher)
+
+    assert endpoint.begun.empty()
 
 
 def test_new_settings_that_come_during_a_fetch_are_tried_after_it(

@@ -35,6 +35,10 @@ class Recorder:
         """Take note."""
         self.told.append(("ask", keys))
 
+    def renew(self, keys: PoolKeys) -> None:
+        """Take note."""
+        self.told.append(("renew", keys))
+
     def configure(self, keys: PoolKeys, pool: Place) -> None:
         """Take note, and do it."""
         self.told.append(("configure", keys))
@@ -396,3 +400,14 @@ def test_kids_that_checks_wait_with_are_known_within_bounds(keys: PoolKeys, good
     keys.put(fetched(keys.state, Good(good), clock.now, 0.0))
 
     assert keys.asked() == frozenset()
+
+
+def test_all_keys_can_be_fetched_again(clock: ManualClock, refresher: Recorder, place: Place) -> None:
+    """What an operator asks for concerns each pool of the running configuration, and takes no key away."""
+    store = KeyStore(clock, refresher)
+    keys = [store.keys(place), store.keys(replace(place, id="other"))]
+    refresher.told.clear()
+
+    store.renew()
+
+    assert refresher.told == [("renew", each) for each in keys]

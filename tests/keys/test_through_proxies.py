@@ -1,16 +1,12 @@
 """Key sets come through a real forward proxy: a tunnel for https, a relay for http, and a word of its own for what the proxy spoils."""
 
 import asyncio
-import http.server
 import socket
-import ssl
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -18,72 +14,11 @@ from authz_server.core.user_pools import KeySettings
 from authz_server.core.user_pools import UserPool as Place
 from authz_server.keys.fetch import Answer, Fetcher, FetchError
 from tests.authority import Authority, Pair
+from tests.forward_proxy import Endpoint, ForwardProxy
 
 HTTPS = "https://keys.test/jwks.json"
 HTTP = "http://keys.test/jwks.json"
 PATIENCE = 60.0  # seconds for a fetch on a machine with much else to do
-
-
-class Endpoint:
-    """Key sets of this machine, over http or https.
-
-    Args:
-        pem: certificate and key for https, or None.
-    """
-
-    def __init__(self, pem: Path | None) -> None:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200 if self.path == "/jwks.json" else 404)
-                self.end_headers()
-                self.wfile.write(b"a key set")
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.handle_error = lambda *_: None
-        if pem is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pem)
-            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class ForwardProxy:
-    """A running proxy.
-
-    Args:
-        arguments: see `forward_proxy.py`.
-    """
-
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("forward_proxy.py")), *arguments]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.address = f"127.0.0.1:{self._process.stdout.readline().strip()}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self._process.stdout.closed:
-            self.stop()
-
-    def stop(self) -> list[str]:
-        """End it; what it was asked."""
-        self._process.kill()
-        with self._process:
-            return [line.strip() for line in self._process.stdout]
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +37,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def endpoint(folder: Path) -> Iterator[Endpoint]:
     """What answers for https://keys.test."""
-    with Endpoint(folder / "keys.test.pem") as running:
+    with Endpoint(b"a key set", folder / "keys.test.pem") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[Endpoint]:
     """What answers for http://keys.test."""
-    with Endpoint(None) as running:
+    with Endpoint(b"a key set") as running:
         yield running
 
 

@@ -38,7 +38,7 @@ def test_one_load_answers_all_who_asked_before_it(events):
     generations = Loader(events, ["reload"] * 100, ["drain"])
     events.put("reload")
 
-    assert _until_end(events, generations, None) == "drain"
+    assert _until_end(events, generations, None, list) == "drain"
     assert generations.count == 2
 
 
@@ -47,7 +47,7 @@ def test_the_end_waits_for_no_load_that_has_not_begun(events):
     generations = Loader(events, ["reload", "reload", "drain", "reload"])
     events.put("reload")
 
-    assert _until_end(events, generations, None) == "drain"
+    assert _until_end(events, generations, None, list) == "drain"
     assert generations.count == 1
 
 
@@ -56,7 +56,17 @@ def test_to_stop_comes_before_to_drain(events):
     for event in ("drain", "stop"):
         events.put(event)
 
-    assert _until_end(events, Loader(events), None) == "stop"
+    assert _until_end(events, Loader(events), None, list) == "stop"
+
+
+@pytest.mark.parametrize(("event", "fetches"), [("reload", 1), ("changed", 0)])
+def test_who_asks_for_a_reload_means_keys_too(events, event, fetches):
+    """SIGHUP has key sets fetched and files of keys read again; a configuration that has changed says nothing about them."""
+    renewed, generations = [], Loader(events, ["drain"])
+    events.put(event)
+
+    assert _until_end(events, generations, None, lambda: renewed.append(generations.count)) == "drain"
+    assert (generations.count, renewed) == (1, [0] * fetches)
 
 
 def test_a_changed_certificate_loads_no_configuration(events):
@@ -64,7 +74,7 @@ def test_a_changed_certificate_loads_no_configuration(events):
     certificates, generations = Loader(events, ["rotate", "rotate"], ["reload"], ["drain"]), Loader(events, [])
     events.put("rotate")
 
-    assert _until_end(events, generations, certificates) == "drain"
+    assert _until_end(events, generations, certificates, list) == "drain"
     assert (certificates.count, generations.count) == (3, 1)
 
 

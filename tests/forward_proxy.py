@@ -8,8 +8,76 @@ import argparse
 import asyncio
 import base64
 import contextlib
+import http.server
 import ssl
+import subprocess
 import sys
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+
+class Endpoint:
+    """Key sets of this machine, over http or https.
+
+    Args:
+        document: at `/jwks.json`.
+        pem: certificate and key for https, or None.
+    """
+
+    def __init__(self, document: bytes, pem: Path | None = None) -> None:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200 if self.path == "/jwks.json" else 404)
+                self.end_headers()
+                self.wfile.write(document)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.handle_error = lambda *_: None
+        if pem is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pem)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class ForwardProxy:
+    """A running proxy.
+
+    Args:
+        arguments: see the beginning of this file.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, __file__, *arguments]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.address = f"127.0.0.1:{self._process.stdout.readline().strip()}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._process.stdout.closed:
+            self.stop()
+
+    def stop(self) -> list[str]:
+        """End it; what it was asked."""
+        self._process.kill()
+        with self._process:
+            return [line.strip() for line in self._process.stdout]
 
 
 def headers(lines: list[str]) -> dict[str, str]:
