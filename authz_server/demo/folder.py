@@ -25,6 +25,7 @@ class Folder:
             keep.mkdir(mode=0o700, exist_ok=True)
         self.path = keep or Path(tempfile.mkdtemp(prefix="authz-demo-"))
         self.configuration = self.path / "authz.yaml"
+        self.resumed = self.configuration.exists()
         self._written: str | None = None
 
     def write(self, configuration: str) -> None:

@@ -12,7 +12,7 @@ from typing import Final, Self
 
 from authz_server.demo import envoy
 from authz_server.demo.folder import Folder
-from authz_server.demo.process import StartError, authz_server, free_port
+from authz_server.demo.process import Process, StartError, authz_server, free_port
 from authz_server.demo.upstream import Upstream, readable
 from authz_server.testing import AppClient, LocalCognito, User, UserPool
 
@@ -23,6 +23,7 @@ authorizers:
   users:
     type: cognito_user_pools
     provider_arns: [{arn}]
+    app_clients: [web, machine] # without: every app client of the pool, as on API Gateway
 
 apis:
   petstore:
@@ -96,7 +97,7 @@ class Playground:
                 *("--admin", str(admin), "--decision-log", "text", "--drain-seconds", "0"),
                 log=None,  # decisions are to be seen as they are made
             )
-            starting.enter_context(server).wait_until(lambda: _answers(f"{self.admin_url}/readyz"), ended=ended)
+            self._wait(starting.enter_context(server), ended)
             configuration = envoy.moved(envoy.template(), listener=listener, authz=grpc, upstream=upstream.port)
             starting.enter_context(envoy.start(configuration, port=listener, folder=folder.path, ended=ended))
             self.url = f"http://127.0.0.1:{listener}"
@@ -105,12 +106,20 @@ class Playground:
 
     def _configure(self) -> None:
         """Write the configuration, or have one that was kept name the Cognito of this start."""
-        if not self.folder.configuration.exists():
+        if not self.folder.resumed:
             jwks = self.cognito.jwks_uri(self.pool)
             self.folder.write(CONFIGURATION.format(arn=self.pool.arn, pool=self.pool.id, jwks=jwks))
             return
         text = self.folder.configuration.read_text()
         self.folder.write(re.sub(rf"http://127\.0\.0\.1:\d+(?=/{self.pool.id}/)", self.cognito.url, text))
+
+    def _wait(self, server: Process, ended: Callable[[], bool]) -> None:
+        try:
+            server.wait_until(lambda: _answers(f"{self.admin_url}/readyz"), ended=ended)
+        except StartError as error:
+            if not self.folder.resumed:
+                raise
+            raise StartError(f"{error}; mend {self.folder.configuration}, or delete it to begin with a new one") from error
 
     def __enter__(self) -> Self:
         return self

@@ -54,14 +54,17 @@ class Process:
         command: program and arguments.
         log: file that takes what it prints; None sends it where this process prints.
         environment: added to this process's.
+        name: for people; that of the program otherwise.
 
     Raises:
         StartError: when it cannot be started.
     """
 
-    def __init__(self, command: Sequence[str], *, log: Path | None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], *, log: Path | None, environment: Mapping[str, str] | None = None, name: str | None = None
+    ) -> None:
         self._log = log
-        self.name = Path(command[0]).name
+        self.name = name or Path(command[0]).name
         with nullcontext() if log is None else log.open("ab") as output:
             try:
                 # A session of its own: Ctrl-C at a terminal reaches the parent, which ends its children in order.
@@ -116,7 +119,7 @@ class Process:
 
     def _last_words(self) -> str:
         if self._log is None:
-            return "; its reason stands above"
+            return ", for the reason above"
         return f"; the end of its log:\n{self._log.read_text(errors='replace')[-2000:]}"
 
     def send(self, number: Signals) -> None:
@@ -166,4 +169,4 @@ def authz_server(*arguments: str, log: Path | None, environment: Mapping[str, st
     Returns:
         The process.
     """
-    return Process([sys.executable, "-P", "-m", "authz_server", *arguments], log=log, environment=environment)
+    return Process([sys.executable, "-P", "-m", "authz_server", *arguments], log=log, environment=environment, name="authz-server")

@@ -103,10 +103,11 @@ def test_decisions_appear_in_the_window_with_their_reasons(start, shell):
 
 
 def test_what_the_demo_prints_fits_and_can_be_pasted(start):
-    """No line is wider than a window, and a comment is plain words, since zsh reads a pasted comment as a command."""
-    printed = start("--port", "0").log.read_text().partition("\n\n")[2]
+    """Nothing is warned of, no line is wider than a window, and a comment is plain words, since zsh reads a pasted comment as a command."""
+    before, _, printed = start("--port", "0").log.read_text().partition("\n\n")
 
     assert [line for line in printed.splitlines() if len(line) > COLUMNS and "authz-demo-" not in line] == []
+    assert "warning" not in before
     for _, meaning, _ in PRINTED.findall(printed):
         assert re.fullmatch(r"[A-Za-z0-9 ,/-]+", meaning)
 
@@ -119,7 +120,9 @@ def test_each_demo_prints_the_same_and_trusts_no_earlier_one(start, shell):
     first.stop()
     second = start("--port", str(free))
     printed = [demo.log.read_text().partition("\nAPI ")[2].partition(READY)[0].splitlines() for demo in (first, second)]
-    lines = [[line for line in each if "authz-demo-" not in line] for each in printed]
+    lines = [
+        [re.sub(r"127.0.0.1:\d+", "", line) for line in each if "authz-demo-" not in line] for each in printed
+    ]  # its neighbours may be taken
     came = shell([f"curl -i http://127.0.0.1:{free}/prod/pets -H 'Authorization: {taken}'"])
 
     assert taken.startswith("eyJ")
@@ -167,6 +170,19 @@ def test_a_kept_configuration_is_the_next_start(start, shell, tmp_path):
     assert "authz-demo/authz.yaml is kept" in first.log.read_text()
     assert '"x-auth-mail": "ada@example.com"' in came
     assert load(kept, {}).configuration.version == 1
+
+
+def test_a_kept_configuration_that_is_bad_is_named(tmp_path, monkeypatch):
+    """The mistakes are listed with their places, and the last line says how to go on."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "authz-demo").mkdir()
+    (tmp_path / "authz-demo/authz.yaml").write_text("version: 2\n")
+    with authz_server("demo", "--port", "0", "--keep", log=tmp_path / "demo.log") as demo:
+        assert demo.wait(60) == 1
+    last = "authz-server did not start, for the reason above; mend authz-demo/authz.yaml, or delete it to begin with a new one\n"
+
+    assert "authz-demo/authz.yaml:1:10: version 2" in demo.log.read_text()
+    assert demo.log.read_text().endswith(last)
 
 
 def children(pid):
