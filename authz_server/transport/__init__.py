@@ -6,6 +6,7 @@ asyncio: `event_loop` owns sockets and time and hands octets to a `connection` f
 does, and all bounds, are there; the rules of gRPC are in `grpc`, the state of a `call` and of a `goodbye` in modules of their names, the
 health service in `health`. `pulse` tells when the loop is behind, `tls_server` shakes hands.
 
-grpcio: `grpcio` sets up the library's server; `grpcio_arrival` takes calls from threads whose message does not come, `grpcio_queue` bounds what
-waits for a thread, `grpcio_guard` looks at each client's certificate.
+grpcio: `grpcio` sets up the library's server; `grpcio_arrival` takes calls from threads whose message does not come, where `grpcio_releases` knows
+the library's release, `grpcio_held` ends calls that are held open, `grpcio_queue` bounds what waits for a thread, `grpcio_guard` looks at each
+client's certificate.
 """

@@ -13,9 +13,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 from authz_server.envoy import stubs
 from authz_server.transport.door import EXPECTED_TIMEOUT, LIFETIME_SECONDS, Check, ListenError, late, patience, tried
 from authz_server.transport.grpc import MAX_MESSAGE_SIZE
-from authz_server.transport.grpcio_arrival import Arrivals, Lasting, OpenCalls
 from authz_server.transport.grpcio_guard import Admission, server_credentials
+from authz_server.transport.grpcio_held import OpenCalls
 from authz_server.transport.grpcio_queue import Queue, Queued, move
+from authz_server.transport.grpcio_releases import choose_pools
 from authz_server.transport.guard import OPEN, Guard
 from authz_server.transport.sockets import bound, guarded, most_connections
 
@@ -58,22 +59,25 @@ class GrpcioDoor:
         watching = OpenCalls(MAX_WATCHES, time.monotonic)
         self._swept = (half_open, reflecting, watching)
         self._stopped = Event()
+        pools = choose_pools()
         self._server = grpc.server(
-            Arrivals(ThreadPoolExecutor(threads, thread_name_prefix="health"), half_open),  # which waits for no checks, nor they for it
+            pools.arrivals(
+                ThreadPoolExecutor(threads, thread_name_prefix="health"), half_open
+            ),  # which waits for no checks, nor they for it
             options=_options(),
             interceptors=[] if guard.clients is None else [Admission(guard.clients)],
         )
         queue = Queue(threads, max_checks, time.monotonic)
-        checks = Queued(f"/{stubs.SERVICE}/Check", queue, Arrivals(queue, half_open), self._answer, self._refuse)
+        checks = Queued(f"/{stubs.SERVICE}/Check", queue, pools.arrivals(queue, half_open), self._answer, self._refuse)
         self._server.add_generic_rpc_handlers((checks,))
         self._health = health.HealthServicer()
         self._health.set("liveness", _SERVING)
         self.serving(ready=False)
-        watches = Arrivals(Lasting("watch", MAX_WATCHES, watching), half_open)
+        watches = pools.arrivals(pools.lasting("watch", MAX_WATCHES, watching), half_open)
         # In threads: `set`, and with it `Check`, would else wait for each watcher that does not read.
         move(self._health, "Watch", watches)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._reflect(Lasting("reflection", MAX_REFLECTIONS, reflecting))
+        self._reflect(pools.lasting("reflection", MAX_REFLECTIONS, reflecting))
 
     def listen(self, address: str) -> None:
         """Bind an address, see `Door.listen`."""

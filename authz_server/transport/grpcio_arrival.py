@@ -1,67 +1,22 @@
-"""Calls of the grpcio door that clients hold open: they keep no thread from others, and end when they are too old or too many."""
+"""The way of calls to the threads of the grpcio door: a call whose message does not come keeps none from others."""
 
 import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from threading import Lock
 from typing import Any, Final, TypeVar
 
-# grpcio has no other way to tell that a message has come. It was so from 1.66 to 1.85, by tests; a version without these names does not start.
+# grpcio has no other way to tell that a message has come. `grpcio_releases` imports this module where it was tested.
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from grpc._server import _RECEIVE_MESSAGE_TOKEN, _is_rpc_state_active, _receive_message
 
-YOUNG_SECONDS: Final = 1.0
+from authz_server.transport.grpcio_held import OpenCalls
+
 MESSAGE_SECONDS: Final = 0.1  # for which a thread waits for the message of a call
 WARY_SECONDS: Final = 0.25  # for which none waits, after one that did so in vain
 
 _Done = TypeVar("_Done")
-
-
-class OpenCalls:
-    """Calls that their clients hold open, oldest first.
-
-    Args:
-        most: how many, once they are no longer young: those that a busy moment brings are not meant.
-        clock: monotonic seconds.
-        seconds: how long.
-    """
-
-    def __init__(self, most: int, clock: Callable[[], float], seconds: float = math.inf) -> None:
-        self._most = most
-        self._clock = clock
-        self._seconds = seconds
-        self._since: dict[Any, float] = {}
-        self._lock = Lock()
-
-    def __len__(self) -> int:
-        return len(self._since)
-
-    def add(self, call: Any) -> None:
-        """Take note of a call."""
-        with self._lock:
-            self._since[call] = self._clock()
-
-    def discard(self, call: Any) -> None:
-        """Forget a call, if it is still known."""
-        with self._lock:
-            self._since.pop(call, None)
-
-    def sweep(self) -> None:
-        """End those that have been open for too long, and the oldest where there are too many."""
-        now = self._clock()
-        with self._lock:
-            excess = len(self._since) - self._most
-            over = [
-                call
-                for at, (call, since) in enumerate(self._since.items())
-                if now - since > (YOUNG_SECONDS if at < excess else self._seconds)
-            ]
-            for call in over:
-                del self._since[call]
-        for call in over:
-            call.cancel()
 
 
 class Arrivals(ThreadPoolExecutor):

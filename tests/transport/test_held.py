@@ -17,7 +17,7 @@ from authz_server.transport import connection, grpcio
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.grpc import framed
 from authz_server.transport.grpcio import GrpcioDoor
-from authz_server.transport.grpcio_arrival import YOUNG_SECONDS, OpenCalls
+from authz_server.transport.grpcio_held import YOUNG_SECONDS, OpenCalls
 from tests.transport.http2 import CHECK, HEALTH_CHECK, HEALTH_WATCH, Remote, body
 from tests.waiting import PATIENCE, until
 
