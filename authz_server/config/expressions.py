@@ -1,17 +1,26 @@
 """Regular expressions of a configuration, in linear time."""
 
-from typing import Final
-
-import re2  # type: ignore[import-untyped]
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 from authz_server.core.authorizers import Expression
-
-_OPTIONS: Final = re2.Options()
-_OPTIONS.log_errors = False  # the library would write to stderr what the problem says already
 
 _PREFIX: Final = 64  # characters by which it is judged what an expression can match
 
 _LACKING: Final = ("invalid perl operator", "invalid escape sequence: \\", "bad repetition operator")
+
+
+class _Library(NamedTuple):
+    """What compiles an expression.
+
+    Args:
+        compile: does so.
+        error: that it raises.
+    """
+
+    compile: Callable[[str], Any]
+    error: type[Exception]
 
 
 def expression(text: str) -> Expression:
@@ -24,16 +33,32 @@ def expression(text: str) -> Expression:
         The compiled expression.
 
     Raises:
-        ValueError: with what is wrong about it.
+        ValueError: with what is wrong about it, or when google-re2 is not installed.
 
     Source: RE2 syntax reference; API Gateway matches `identityValidationExpression` against the whole `aud`.
     """
+    library = _library()
     try:
-        compiled: Expression = re2.compile(text, _OPTIONS)
-    except re2.error as error:
+        compiled: Expression = library.compile(text)
+    except library.error as error:
         wrong = error.args[0].decode()
         raise ValueError(f"{text!r} is no regular expression of RE2 ({wrong}){_why(wrong)}") from None
     return compiled
+
+
+@cache
+def _library() -> _Library:
+    """Bring google-re2, which only a configuration with an expression needs: a new Python has no wheel of it for a while."""
+    try:
+        import re2  # type: ignore[import-untyped]  # noqa: PLC0415 - as said
+    except ImportError as error:
+        raise ValueError(
+            f"an expression needs google-re2, which cannot be imported here ({error}); install it, with `pip install google-re2`, "
+            "or use a Python that it has a wheel for"
+        ) from None
+    options = re2.Options()
+    options.log_errors = False  # the library would write to stderr what the problem says already
+    return _Library(lambda text: re2.compile(text, options), re2.error)
 
 
 def _why(wrong: str) -> str:
@@ -52,7 +77,7 @@ def can_match(text: str, characters: str) -> bool:
     Returns:
         False where it can not, as far as the first characters of what it matches tell.
     """
-    low, high = re2.compile(rf"\A(?:{text})\z", _OPTIONS).possiblematchrange(_PREFIX)
+    low, high = _library().compile(rf"\A(?:{text})\z").possiblematchrange(_PREFIX)
     first = _first_from(low.decode(errors="replace"), characters)
     return first is not None and first.encode() <= high
 

@@ -1,9 +1,12 @@
 """Regular expressions: linear time or none at all."""
 
+import subprocess
+import sys
 import time
 
 import pytest
 
+from authz_server.config import expressions
 from authz_server.config.expressions import expression
 
 LACKING = "look-around, back-references and possessive repetition are not supported, so that matching takes linear time"
@@ -55,3 +58,37 @@ def test_a_bad_expression_writes_nothing_to_stderr(capfd):
         expression("(silence")
 
     assert capfd.readouterr().err == ""
+
+
+@pytest.fixture
+def absent(monkeypatch):
+    """Take google-re2 away."""
+    expressions._library.cache_clear()
+    monkeypatch.setitem(sys.modules, "re2", None)
+    yield
+    expressions._library.cache_clear()
+
+
+@pytest.mark.usefixtures("absent")
+def test_an_expression_without_its_library_is_an_error():
+    """The message names what is missing and the next step: a new Python has no wheel of it for a while."""
+    with pytest.raises(ValueError, match=r"^an expression needs google-re2, which cannot be imported here .*`pip install google-re2`"):
+        expression("web.*")
+
+
+def test_a_configuration_without_an_expression_needs_no_library(tmp_path):
+    """google-re2 is imported when an expression is compiled, and not before."""
+    file = tmp_path / "authz.yaml"
+    file.write_text("version: 1\napis: {pets: {routes: {/pets: {GET: {authorization_type: NONE}}}}}\n")
+    program = f"""
+import sys
+sys.modules["re2"] = None
+import authz_server.server.serve
+from pathlib import Path
+from authz_server.config import load
+load(Path({str(file)!r}), {{}})
+"""
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert (done.stderr, done.returncode) == ("", 0)
