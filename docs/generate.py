@@ -16,6 +16,7 @@ LABELS = {
     "decision": "`allow`, `deny`, or `unavailable` for whatever is answered with a 5xx; of verdicts, which repeat no 5xx: `allow` or `deny`",
     "operation": "`read` or `write`",
     "outcome": "of key sets: see [keys.md](keys.md#metrics); of looks at the list of revocations: `ok` or `failed`",
+    "protocol": "what a client spoke: `http1`, `tls` to a port without it, `plaintext` to a port with TLS",
     "reason": "see [reasons.md](reasons.md); empty for an allow",
     "result": "`hit` or `miss`",
     "route": "method and template; `(named by Envoy)` where `context_extensions` name the authorizer; empty when no route was found",
@@ -67,6 +68,7 @@ def _measured() -> Metrics:
     measured.show_verdicts(lambda: [VerdictsSample("", 0, 0, 0)])
     measured.show_certificate(lambda: CertificateSample(expires=0, valid_from=0, reloaded_at=0, good=True))
     measured.show_revocations(lambda: RevocationsSample(0, 0, 0, known=True))
+    measured.show_wrong_protocols(lambda: {"": 0})
     return measured
 
 

@@ -18,6 +18,8 @@ _DNS_NAME: Final = re.compile(
 )
 _SPIFFE_ID: Final = re.compile(r"spiffe://[a-z0-9._-]+(?:/[A-Za-z0-9._-]+)+")
 _MODE: Final = re.compile("0?[0-7]{3}")
+_BRACKETED: Final = re.compile(r"\[[^\[\]]+\]")
+_LAST_PORT: Final = 65_535
 _LAST_ID: Final = 2**32 - 2  # the next means "unchanged"
 
 
@@ -72,29 +74,21 @@ def worker_count(_: click.Context, __: click.Parameter, value: str) -> int:
 
 
 def listen_address(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Require `host:port` or `unix:///path` of each value.
+    """Require `host:port`, a bare port, which means loopback, or `unix:///path` of each value.
 
     Raises:
         click.BadParameter: for anything else.
     """
-    for value in values:
-        if value.startswith("unix:"):
-            if not value.startswith("unix:///") or value == "unix:///":
-                raise click.BadParameter(f"{value!r}: a Unix socket is written unix:///path")
-        else:
-            _host_port(value)
-    return values
+    return tuple(_unix_path(value) if value.startswith("unix:") else _host_port(value) for value in values)
 
 
-def admin_address(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, int] | None:
-    """Read `host:port`; a bare port means loopback.
+def admin_address(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Require `host:port`, or a bare port, which means loopback.
 
     Raises:
         click.BadParameter: for anything else.
     """
-    if value is None:
-        return None
-    return _host_port(f"127.0.0.1:{value}" if value.isdigit() else value)
+    return None if value is None else _host_port(value)
 
 
 def client_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -162,11 +156,19 @@ def _number(value: str | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _host_port(value: str) -> tuple[str, int]:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65_535:  # noqa: PLR2004 - the last port
-        raise click.BadParameter(f"{value!r}: expected host:port, such as 0.0.0.0:9000")
-    return host.strip("[]"), int(port)
+def _unix_path(value: str) -> str:
+    if not value.startswith("unix:///") or value == "unix:///":
+        raise click.BadParameter(f"{value!r}: a Unix socket is written unix:///path")
+    return value
+
+
+def _host_port(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (port.isascii() and port.isdigit()) or int(port) > _LAST_PORT or (colon and not host):
+        raise click.BadParameter(f"{value!r}: expected host:port, such as 127.0.0.1:9000, or *:9000 for every address of this machine")
+    if ":" in host and not _BRACKETED.fullmatch(host):
+        raise click.BadParameter(f"{value!r}: an IPv6 address stands in brackets, such as [::1]:9000")
+    return f"{host or '127.0.0.1'}:{int(port)}"
 
 
 def fail(message: Any) -> None:

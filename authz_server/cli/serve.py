@@ -1,5 +1,6 @@
 """`authz-server serve`: answer checks."""
 
+import logging
 import math
 import os
 import sys
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from authz_server.cli import options
+from authz_server.cli.last_words import LoggedCommand, fail
 from authz_server.observe import logs
 from authz_server.observe.entry import Line, as_coloured_text, as_json, as_text
-from authz_server.server import cpus
+from authz_server.server import cpus, orphans, streams
+from authz_server.server.signals import Signals
 from authz_server.server.supervisor import Supervision, WorkerError, supervise
 from authz_server.server.workers import endpoint
 from authz_server.transport.door import ListenError
@@ -21,6 +24,8 @@ from authz_server.transport.sockets import SocketAccess
 if TYPE_CHECKING:
     from authz_server.server.revoked import Place
     from authz_server.server.serve import Settings, Transport
+
+_logger: Final = logging.getLogger(__name__)
 
 END_SECONDS: Final = 5.0  # beyond drain and grace, for the rest of a worker's end
 
@@ -37,7 +42,8 @@ NEVER_EMPTY: Final = (  # since somebody would get in who should not
 LogFormat = Literal["auto", "json", "text", "off"]
 
 
-@click.command(short_help="Answer checks until SIGTERM.")
+@click.command(cls=LoggedCommand, short_help="Answer checks until SIGTERM.")
+@click.pass_obj
 @options.config
 @click.option(
     "--listen",
@@ -47,7 +53,7 @@ LogFormat = Literal["auto", "json", "text", "off"]
     callback=options.listen_address,
     envvar="AUTHZ_LISTEN",
     show_envvar=True,
-    help="Address of the gRPC port: host:port or unix:///path. May be given more than once.",
+    help="Address of the gRPC port: host:port, a port on loopback, *:port for every address of this machine, or unix:///path. May be given more than once.",
 )
 @click.option(
     "--tls-cert",
@@ -110,7 +116,7 @@ LogFormat = Literal["auto", "json", "text", "off"]
     callback=options.admin_address,
     envvar="AUTHZ_ADMIN",
     show_envvar=True,
-    help="Address for /healthz, /readyz and /metrics: host:port, or a port on loopback. Off unless given.",
+    help="Address for /healthz, /readyz and /metrics: host:port, a port on loopback, or *:port. Off unless given.",
 )
 @click.option(
     "--transport",
@@ -202,6 +208,7 @@ LogFormat = Literal["auto", "json", "text", "off"]
     help="After that: how long calls in flight may take to finish.",
 )
 def serve(  # noqa: PLR0913, PLR0917 - one argument per option
+    signals: Signals | None,
     config: Path,
     listen: tuple[str, ...],
     tls_cert: Path | None,
@@ -211,7 +218,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     socket_mode: int,
     socket_owner: int | None,
     socket_group: int | None,
-    admin: tuple[str, int] | None,
+    admin: str | None,
     transport: "Transport",
     pin_cpu: bool,  # noqa: FBT001 - a flag
     max_checks_in_progress: int | None,
@@ -231,8 +238,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     tls = _tls(tls_cert, tls_key, tls_client_ca, tls_allow_san)
     place = _place(revocations, revocations_password_file, revocations_max_age)
     logs.configure(sys.stderr, json_lines=not sys.stderr.isatty(), worker=worker)
+    orphans.follow()
     if worker is None and workers > 1:
-        _supervise(workers, listen, admin, drain_seconds + grace_seconds + END_SECONDS)
+        _supervise(signals or Signals(), workers, listen, admin, drain_seconds + grace_seconds + END_SECONDS)
         return
     from authz_server.server.serve import Settings  # noqa: PLC0415 - brings parts that a supervisor does not need
     from authz_server.transport.tls import TlsFiles  # noqa: PLC0415 - as above
@@ -255,7 +263,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         state_dir=state_dir,
         revocations=place,
     )
-    _serve(settings, _line(decision_log))
+    _serve(settings, signals or Signals(), _line(decision_log))
 
 
 def _require_no_empty() -> None:
@@ -292,20 +300,26 @@ def _place(where: str | None, password_file: Path | None, max_age: float | None)
     return place
 
 
-def _serve(settings: "Settings", line: Line | None) -> None:
+def _serve(settings: "Settings", signals: Signals, line: Line | None) -> None:
     """Answer checks in this process."""
     from authz_server.config import ConfigurationError  # noqa: PLC0415 - as above
     from authz_server.revocations.source import RevocationsError  # noqa: PLC0415 - as above
     from authz_server.server.serve import serve as run  # noqa: PLC0415 - as above
+    from authz_server.server.state import StateDirectoryError  # noqa: PLC0415 - as above
     from authz_server.transport.tls import TlsError  # noqa: PLC0415 - as above
 
     try:
-        run(settings, sys.stdout, line)
-    except (ConfigurationError, ListenError, RevocationsError, TlsError) as error:
-        options.fail(error)
+        run(settings, signals, sys.stdout, line)
+    except (ConfigurationError, ListenError, RevocationsError, StateDirectoryError, TlsError) as error:
+        fail(error)
+    except Exception as error:
+        logs.bug(_logger, error, "in the server")
+        raise SystemExit(1) from error
+    finally:
+        streams.give_up_on_stdout()
 
 
-def _supervise(workers: int, listen: tuple[str, ...], admin: tuple[str, int] | None, end_seconds: float) -> None:
+def _supervise(signals: Signals, workers: int, listen: tuple[str, ...], admin: str | None, end_seconds: float) -> None:
     """Answer checks in several processes, each started by this very command, but with no code from where that was given (-P)."""
     try:
         for address in listen:
@@ -314,9 +328,9 @@ def _supervise(workers: int, listen: tuple[str, ...], admin: tuple[str, int] | N
         raise click.UsageError(f"--workers {workers} --listen {error}") from error
     command = (sys.executable, "-P", *sys.orig_argv[1:])
     try:
-        supervise(Supervision(workers=workers, command=command, admin=admin, end_seconds=end_seconds))
+        supervise(Supervision(workers=workers, command=command, admin=admin, end_seconds=end_seconds), signals)
     except (ListenError, WorkerError) as error:
-        options.fail(error)
+        fail(error)
 
 
 def _cpu(worker: int | None) -> int:

@@ -20,9 +20,28 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one line."""
-        when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        told = {"time": when, "level": record.levelname.lower(), **self._told, "message": record.getMessage()}
+        told = {"time": _when(record), "level": record.levelname.lower(), **self._told, "message": record.getMessage()}
         return json.dumps(told, separators=(",", ":"))
+
+
+class TextFormatter(logging.Formatter):
+    """Write a record for a person: the time of day in UTC, as in the decision log beside it.
+
+    Args:
+        worker: number of this process among several, or None.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._who = "" if worker is None else f"worker {worker}: "
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line."""
+        return f"{_when(record)[11:23]}Z {record.levelname:<7} {self._who}{record.getMessage()}"
+
+
+def _when(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
 
 
 def configure(stream: TextIO, *, json_lines: bool, worker: int | None = None) -> None:
@@ -33,10 +52,8 @@ def configure(stream: TextIO, *, json_lines: bool, worker: int | None = None) ->
         json_lines: JSON, or text for a person.
         worker: number of this process among several, or None.
     """
-    who = "" if worker is None else f"worker {worker}: "
     handler = logging.StreamHandler(stream)
-    text = logging.Formatter(f"%(asctime)s %(levelname)-7s {who}%(message)s", "%H:%M:%S")
-    handler.setFormatter(JsonFormatter(worker) if json_lines else text)
+    handler.setFormatter(JsonFormatter(worker) if json_lines else TextFormatter(worker))
     logger = logging.getLogger("authz_server")
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)

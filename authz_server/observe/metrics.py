@@ -184,6 +184,21 @@ class _Revocations(Collector):
             yield GaugeMetricFamily(f"authz_revocations{name}", f"With --revocations: {documentation}", value)
 
 
+class _WrongProtocols(Collector):
+    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        connections = CounterMetricFamily(
+            "authz_wrong_protocol_connections",
+            "With --transport asyncio: connections to the gRPC port whose client speaks something else: http1, tls or plaintext.",
+            labels=["protocol"],
+        )
+        for protocol, count in self._counts().items():
+            connections.add_metric([protocol], count)
+        yield connections
+
+
 class _Tally:
     """What one thread has counted; plain numbers, since a check should not pay for locks."""
 
@@ -350,6 +365,10 @@ class Metrics:
     def show_revocations(self, sample: Callable[[], RevocationsSample]) -> None:
         """Read the state of the list of revocations at each scrape."""
         self.registry.register(_Revocations(sample))
+
+    def show_wrong_protocols(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Read at each scrape how many clients spoke another protocol than the gRPC port, by which."""
+        self.registry.register(_WrongProtocols(counts))
 
     def revocations_read(self, outcome: str) -> None:
         """Count a look at the list of revocations, by how it ended."""

@@ -12,11 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from authz_server.observe.metrics import CONTENT_TYPE
+from authz_server.server.report import READY
 from authz_server.transport.door import ListenError
+from authz_server.transport.sockets import PRIVATE, bound
 
 MAX_REQUESTS: Final = 16  # at one time, with a thread each; for one more, the oldest is broken off
 REQUEST_SECONDS: Final = 10.0  # from its first octet to the last of its answer
 ENDING_SECONDS: Final = 1.0  # for the thread of a request that is broken off
+BACKLOG: Final = 128  # or the kernel would keep probes waiting itself
 LOOK_SECONDS: Final = 0.05  # between two looks at whether to end; a server that was told to is gone that much later
 
 TEXT: Final = "text/plain; charset=utf-8"
@@ -49,12 +52,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer one of three paths."""
+        self.wfile.write(self._head())
+
+    def do_HEAD(self) -> None:
+        """Answer as to GET, without the body."""
+        self._head()
+
+    def _head(self) -> bytes:
+        """Send the head of the answer, and give its body."""
         status, content_type, body = self.server.answer(self.path.partition("?")[0])
         self.send_response(status)
         self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        return body
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 - both may quote the client
         """Refuse a request with what is always said about such a status."""
@@ -64,38 +75,29 @@ class _Handler(BaseHTTPRequestHandler):
         """Keep probes out of the log."""
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128  # or the kernel would keep probes waiting itself
+class _Requests:
+    """The requests that have a thread, at all addresses of the port together."""
 
-    def __init__(self, address: tuple[str, int], ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        super().__init__(address, _Handler)
-        self._ready = ready
-        self._metrics = metrics
+    def __init__(self) -> None:
         self._places = threading.BoundedSemaphore(MAX_REQUESTS)
         self._open: dict[socket.socket, None] = {}  # oldest first
         self._lock = threading.Lock()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a request a thread; if there is none left, the oldest request makes room."""
+    def enter(self, request: socket.socket) -> bool:
+        """Take a place for a request; if there is none left, the oldest request makes room."""
         if not self._places.acquire(blocking=False):
             self._break_off_oldest()
             if not self._places.acquire(timeout=ENDING_SECONDS):
-                self.shutdown_request(request)
-                return
+                return False
         with self._lock:
             self._open[request] = None
-        super().process_request(request, client_address)
+        return True
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer a request, and make room."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            with self._lock:
-                self._open.pop(request, None)
-            self._places.release()
+    def leave(self, request: socket.socket) -> None:
+        """Give the place back."""
+        with self._lock:
+            self._open.pop(request, None)
+        self._places.release()
 
     def _break_off_oldest(self) -> None:
         with self._lock:
@@ -105,11 +107,38 @@ class _Server(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):  # it has just ended
                     oldest.shutdown(socket.SHUT_RDWR)
 
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, listening: socket.socket, requests: _Requests, ready: Callable[[], bytes], metrics: Callable[[], bytes]) -> None:
+        super().__init__(listening.getsockname()[:2], _Handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self._requests = requests
+        self._ready = ready
+        self._metrics = metrics
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a request a thread."""
+        if self._requests.enter(request):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a request, and make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._requests.leave(request)
+
     def answer(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         if path == "/healthz":
             return HTTPStatus.OK, TEXT, b"alive\n"
         if path == "/readyz":
-            return (HTTPStatus.OK, TEXT, b"ready\n") if self._ready() else (HTTPStatus.SERVICE_UNAVAILABLE, TEXT, b"not ready\n")
+            text = self._ready()
+            return HTTPStatus.OK if text.startswith(READY) else HTTPStatus.SERVICE_UNAVAILABLE, TEXT, text
         if path == "/metrics":
             return HTTPStatus.OK, CONTENT_TYPE, self._metrics()
         return HTTPStatus.NOT_FOUND, TEXT, b"/healthz /readyz /metrics\n"
@@ -119,28 +148,30 @@ class _Server(ThreadingHTTPServer):
 
 
 class Admin:
-    """Serve the admin port from a thread.
+    """Serve the admin port from a thread for each of its addresses.
 
     Args:
-        host: to bind.
-        port: to bind; 0 picks a free one.
-        ready: whether checks can be answered.
+        address: `host:port` to bind; port 0 picks a free one.
+        ready: tells whether checks can be answered, see `report.Report`.
         metrics: the text of all metrics.
 
     Raises:
         ListenError: when the address is taken or none of this machine.
     """
 
-    def __init__(self, host: str, port: int, *, ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+    def __init__(self, address: str, *, ready: Callable[[], bytes], metrics: Callable[[], bytes]) -> None:
         try:
-            self._server = _Server((host, port), ready, metrics)
-        except OSError as error:
-            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            raise ListenError(f"cannot listen on {address} for --admin: {error.strerror}") from error
-        self.port: int = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(LOOK_SECONDS,), name="admin", daemon=True).start()
+            listening = bound(address, BACKLOG, PRIVATE)
+        except ListenError as error:
+            raise ListenError(f"--admin: {error}") from error
+        requests = _Requests()
+        self._servers = [_Server(each, requests, ready, metrics) for each in listening]
+        self.port: int = listening[0].getsockname()[1]
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, args=(LOOK_SECONDS,), name="admin", daemon=True).start()
 
     def close(self) -> None:
         """Stop answering."""
-        self._server.shutdown()
-        self._server.server_close()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()

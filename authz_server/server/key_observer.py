@@ -6,6 +6,7 @@ from typing import Final
 
 from authz_server.core.user_pools import UserPool
 from authz_server.keys.fetch import Fetcher
+from authz_server.keys.life_cycle import PoolState, Standing
 from authz_server.keys.refresher import GOOD
 from authz_server.keys.state_directory import UNREMARKABLE, StateDirectory
 from authz_server.keys.store import PoolKeys
@@ -26,6 +27,7 @@ class KeyObserver:
         self._metrics = metrics
         self._fetcher = fetcher
         self._said: set[str] = set()
+        self._failures: dict[UserPool, str] = {}
         self.state: StateDirectory | None = None
         self.changed: Callable[[], None] = lambda: None
 
@@ -46,7 +48,9 @@ class KeyObserver:
         pool = keys.pool
         self._metrics.fetch(pool.id, outcome)
         key_set, etag = keys.state.key_set, keys.state.etag
+        self._failures.pop(pool, None)
         if outcome not in GOOD or key_set is None:
+            self._failures[pool] = f"{detail} ({outcome})"
             _logger.warning("keys of %s from %s: %s (%s)", pool.id, pool.jwks, detail, outcome)
         else:
             self._metrics.skipped_keys(pool.id, len(key_set.skipped))
@@ -56,6 +60,21 @@ class KeyObserver:
                 self.state.write(pool, key_set, etag)
         self.changed()
 
+    def lines(self, pools: Iterable[PoolKeys], now: float) -> Iterator[str]:
+        """Say how the keys of pools are.
+
+        Args:
+            pools: whose.
+            now: the present, as their clock tells it.
+
+        Yields:
+            A line for each.
+        """
+        for keys in pools:
+            failure = self._failures.get(keys.pool)
+            after = "" if failure is None else f"; the last fetch from {keys.pool.jwks} has failed: {failure}"
+            yield f"user pool {keys.pool.id}: {_standing(keys.state, now)}{after}"
+
     def state_told(self, pool: UserPool, operation: str, outcome: str, detail: str) -> None:
         """Take note of a key set that was read or written, see `keys.state_directory`."""
         self._metrics.state_file(pool.id, operation, outcome)
@@ -63,6 +82,15 @@ class KeyObserver:
             _logger.warning("state directory: %s of the keys of %s: %s (%s)", operation, pool.id, detail, outcome)
         elif operation == "read" and outcome == "ok":
             _logger.info("state directory: %s of %s", detail, pool.id)
+
+
+def _standing(state: PoolState, now: float) -> str:
+    if state.key_set is None:
+        return "no keys yet, its first fetch has not ended" if state.standing is Standing.UNTRIED else "no keys"
+    age = f"fetched {now - state.fetched_at:.0f} s ago"
+    if not state.usable(now):
+        return f"its keys are too old, {age}; they are used for {state.ceiling:.0f} s"
+    return f"{len(state.key_set.keys)} keys, {age}"
 
 
 def samples(pools: Iterable[PoolKeys], now: float) -> Iterator[KeySetSample]:

@@ -14,8 +14,6 @@ from contextlib import suppress
 from typing import Final, Literal, cast
 
 Question = Literal["ready", "metrics", "reload"]
-READY: Final = b"ready\n"
-NOT_READY: Final = b"not ready\n"
 MAX_OPEN: Final = 16  # questions to a worker that does not answer
 
 _logger: Final = logging.getLogger(__name__)

@@ -43,7 +43,8 @@ def _sent(path: Path, environment: Mapping[str, str], niceness: int) -> Iterator
     """Run the child and read what it sends."""
     command = [sys.executable, "-P", "-m", "authz_server.config", str(path)]  # -P: no code from where the server was started
     try:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)  # noqa: S603 - our own module
+        # A process group of its own: Ctrl-C at a terminal reaches the server, with which the child ends.
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, process_group=0)  # noqa: S603 - our own module
     except OSError as error:  # no memory, processes or files are left
         raise _problem(path, f"the loader could not be started ({error.strerror})") from error
     failure = None

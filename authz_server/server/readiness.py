@@ -1,10 +1,11 @@
 """Readiness: whether checks can be answered, told to health checks and the admin port."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from authz_server.core.revocations import Revocations
 from authz_server.keys.store import KeyStore
+from authz_server.server.report import Report
 
 
 class Readiness:
@@ -14,10 +15,18 @@ class Readiness:
         store: the keys.
         tell: told when readiness changes.
         revocations: tokens that are refused, or None.
+        lines: says how user pools and lists are.
     """
 
-    def __init__(self, store: KeyStore, tell: Callable[[bool], None], revocations: Revocations | None = None) -> None:
+    def __init__(
+        self,
+        store: KeyStore,
+        tell: Callable[[bool], None],
+        revocations: Revocations | None = None,
+        lines: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._store = store
+        self._lines = lines
         self._revocations = revocations
         self._tell = tell
         self._lock = threading.Lock()  # keys come in one thread and the end in another: whoever looks last must tell last
@@ -31,6 +40,10 @@ class Readiness:
             self._started = self._started or self._store.attempted()
             known = self._revocations is None or self._revocations.known
             self._set(ready=self._started and self._store.answerable() and known and not self._draining)
+
+    def report(self) -> Report:
+        """Say whether checks can be answered, and why."""
+        return Report(self.ready, (*(("draining",) if self._draining else ()), *self._lines()))
 
     def drain(self) -> None:
         """Be not ready from now on."""

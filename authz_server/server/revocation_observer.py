@@ -32,6 +32,11 @@ class RevocationObserver:
         self._told = detail
         self.changed()
 
+    def line(self, *, entries: int, known: bool) -> str:
+        """Say how the list is."""
+        after = f"; {self._told}" if self._told else ""
+        return f"revocations: {entries} entries{after}" if known else f"revocations: the list is not known{after}"
+
     def unreadable(self, detail: str) -> None:
         """Take note of an entry that refuses nothing."""
         self._metrics.revocation_skipped()

@@ -5,8 +5,9 @@ import logging
 import os
 import random
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,13 @@ from authz_server.server.check import Check
 from authz_server.server.cpus import pinned
 from authz_server.server.generations import Generations
 from authz_server.server.key_observer import KeyObserver, samples
-from authz_server.server.link import NOT_READY, READY, attach
+from authz_server.server.link import attach
 from authz_server.server.loader import BESIDE_CHECKS, parts
 from authz_server.server.readiness import Readiness
 from authz_server.server.revocation_observer import RevocationObserver
 from authz_server.server.revoked import Place, following
-from authz_server.server.signals import Event, on_signals
+from authz_server.server.signals import Event, Signals, before_loading
+from authz_server.server.state import probe
 from authz_server.server.watch import FileWatch
 from authz_server.transport.door import Door, ListenError
 from authz_server.transport.guard import AllowList, Guard
@@ -47,11 +49,13 @@ from authz_server.transport.tls import TlsFiles
 
 _logger: Final = logging.getLogger(__name__)
 
+Clock = Callable[[], float]
 Transport = Literal["grpcio", "asyncio"]
 Happening = Event | Literal["changed", "rotate"]
 
 ENDS: Final[frozenset[Happening]] = frozenset({"drain", "stop"})
 LOADS: Final[frozenset[Happening]] = frozenset({"changed", "reload"})
+LAST_WORDS_SECONDS: Final = 0.5  # for a log that nobody may read
 FULL_COLLECTION_AFTER: Final = 1_000  # collections of the middle generation; Python's own is 10
 
 
@@ -65,7 +69,7 @@ class Settings:
         tls: where the credentials of the gRPC port stand, or None for plaintext.
         clients: names of which a client's certificate must have one; () is any certificate.
         unix_sockets: who may connect to those of `listen`.
-        admin: host and port of the admin port, or None.
+        admin: address of the admin port, or None.
         transport: which door.
         cpu: place of the CPU that the threads of the grpcio door keep to, or None for any.
         max_checks: how many may be in progress, or None for what suits the transport.
@@ -83,7 +87,7 @@ class Settings:
     tls: TlsFiles | None
     clients: tuple[str, ...]
     unix_sockets: SocketAccess
-    admin: tuple[str, int] | None
+    admin: str | None
     transport: Transport
     cpu: int | None
     max_checks: int | None
@@ -96,17 +100,19 @@ class Settings:
     worker: int = 0
 
 
-def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
+def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | None) -> None:
     """Serve checks until SIGTERM or SIGINT.
 
     Args:
         settings: how.
+        signals: of this process.
         stream: where the decision log goes.
         line: how it writes its lines, or None for no decision log.
 
     Raises:
         ConfigurationError: when the first configuration is bad.
         ListenError: when an address is taken.
+        StateDirectoryError: when no keys can be kept in `state_dir`.
         TlsError: when the first certificate, its key or the client CA is bad.
         RevocationsError: when the file of revocations is bad, or Redis can not be asked.
     """
@@ -115,9 +121,10 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
     with ExitStack() as stack:
         metrics = Metrics(__version__)
         certificates = _certificates(settings.tls, metrics)
+        clock = ageing_clock()
         fetcher = Fetcher()
         observer = KeyObserver(metrics, fetcher)
-        store = _store(settings, metrics, fetcher, observer, stack)
+        store = _store(settings, metrics, fetcher, observer, clock, stack)
         check = _check(settings, metrics, _log(stream, line, metrics, stack))
         revoked = RevocationObserver(metrics)
         revocations = _revocations(settings.revocations, metrics, revoked, stack)
@@ -129,18 +136,24 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
             swap=check.swap,
             outcome=lambda number, good: _loaded(number, metrics, store, observer, good=good),
         )
+        signals.hand_to(lambda event: _before_serving(event, events))
         generations.load()
         with _threads_of_door(settings):
-            door = _door(settings, check, _guard(settings, certificates))
-        readiness = Readiness(store, lambda ready: _tell(door, ready=ready), revocations)
+            door = _door(settings, check, _guard(settings, certificates, metrics))
+        readiness = Readiness(
+            store,
+            lambda ready: _tell(door, ready=ready),
+            revocations,
+            lambda: _lines(observer.lines(store.all(), clock()), revocations, revoked),
+        )
         if settings.admin is not None:
             stack.callback(_admin(settings.admin, readiness, metrics).close)
         for address in settings.listen:
             door.listen(address)
-        on_signals(events.put)
         stack.callback(FileWatch([settings.config], lambda: events.put("changed")).close)
         if settings.tls is not None:
             stack.callback(FileWatch(settings.tls.paths, lambda: events.put("rotate")).close)
+        signals.hand_to(events.put)
         with _threads_of_door(settings):
             door.start()
         observer.changed = revoked.changed = readiness.update
@@ -157,6 +170,17 @@ def serve(settings: Settings, stream: TextIO, line: Line | None) -> None:
         _logger.info("stopped")
 
 
+def _before_serving(event: Event, events: SimpleQueue[Happening]) -> None:
+    """Handle an event of a server that loads: a change may come after the file was read; to end, nothing has to be finished."""
+    if event == "reload":
+        events.put(event)
+        return
+    words = threading.Thread(target=_logger.info, args=("stopped before it served",), daemon=True)
+    words.start()
+    words.join(LAST_WORDS_SECONDS)
+    before_loading(event)
+
+
 def collect_rarely() -> None:
     """Put off full garbage collections, which keep all checks waiting while they look at every verdict and route.
 
@@ -166,13 +190,13 @@ def collect_rarely() -> None:
     gc.set_threshold(youngest, middle, FULL_COLLECTION_AFTER)
 
 
-def _store(settings: Settings, metrics: Metrics, fetcher: Fetcher, observer: KeyObserver, stack: ExitStack) -> KeyStore:
+def _store(settings: Settings, metrics: Metrics, fetcher: Fetcher, observer: KeyObserver, clock: Clock, stack: ExitStack) -> KeyStore:
     kept: Callable[[UserPool], Kept | None] | None = None
     if settings.state_dir is not None:
+        probe(settings.state_dir)
         state = observer.state = StateDirectory(settings.state_dir, time.time, observer.state_told)
         stack.callback(state.close)
         kept = state.read
-    clock = ageing_clock()
     refresher = KeyRefresher(fetcher, clock, lambda: random.uniform(-1, 1), observer)  # noqa: S311 - spreads load
     stack.callback(refresher.close)
     store = KeyStore(clock, refresher, kept)
@@ -215,9 +239,9 @@ def _loaded(number: int, metrics: Metrics, store: KeyStore, observer: KeyObserve
     observer.changed()
 
 
-def _admin(address: tuple[str, int], readiness: Readiness, metrics: Metrics) -> Admin:
-    admin = Admin(*address, ready=lambda: readiness.ready, metrics=metrics.text)
-    _logger.info("admin port on %s:%d", address[0], admin.port)
+def _admin(address: str, readiness: Readiness, metrics: Metrics) -> Admin:
+    admin = Admin(address, ready=lambda: readiness.report().text(), metrics=metrics.text)
+    _logger.info("admin port on %s", address)
     return admin
 
 
@@ -229,12 +253,15 @@ def _certificates(files: TlsFiles | None, metrics: Metrics) -> Certificates | No
     return certificates
 
 
-def _guard(settings: Settings, certificates: Certificates | None) -> Guard:
-    return Guard(
+def _guard(settings: Settings, certificates: Certificates | None, metrics: Metrics) -> Guard:
+    guard = Guard(
         credentials=None if certificates is None else certificates.current,
         clients=AllowList(settings.clients) if settings.clients else None,
         socket=settings.unix_sockets,
     )
+    if settings.transport != "grpcio":  # which says nothing of such clients
+        metrics.show_wrong_protocols(lambda: guard.wrong.counts)
+    return guard
 
 
 def _how(settings: Settings) -> str:
@@ -262,6 +289,13 @@ def _threads_of_door(settings: Settings) -> AbstractContextManager[None]:
     return nullcontext() if settings.cpu is None or settings.transport != "grpcio" else pinned(settings.cpu)
 
 
+def _lines(pools: Iterable[str], revocations: Revocations | None, revoked: RevocationObserver) -> Iterator[str]:
+    """Say how each user pool and list is."""
+    yield from pools
+    if revocations is not None:
+        yield revoked.line(entries=len(revocations), known=revocations.known)
+
+
 def _tell(door: Door, *, ready: bool) -> None:
     _logger.info("ready" if ready else "not ready")
     door.serving(ready=ready)
@@ -276,7 +310,7 @@ def _attach(supervisor: socket.socket, events: SimpleQueue[Happening], readiness
     attach(
         supervisor,
         {
-            "ready": lambda: READY if readiness.ready else NOT_READY,
+            "ready": lambda: readiness.report().text(),
             "metrics": metrics.text,
             "reload": lambda: events.put("reload"),
         },

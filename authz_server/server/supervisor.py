@@ -5,19 +5,21 @@ import math
 import subprocess
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import as_completed, wait
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, as_completed, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from signal import SIGINT, SIGKILL, SIGTERM, Signals
+from signal import SIGINT, SIGKILL, SIGTERM
+from signal import Signals as Signal
 from socket import socketpair
 from typing import Final, NamedTuple
 
 from authz_server.observe.totals import SupervisorMetrics, add
 from authz_server.server.admin import Admin
-from authz_server.server.link import READY, Link
-from authz_server.server.signals import Event, on_signals
+from authz_server.server.link import Link
+from authz_server.server.report import READY, Report
+from authz_server.server.signals import Event, Signals
 from authz_server.server.workers import pause
 
 ANSWER_SECONDS: Final = 0.8  # for a worker to answer the admin port, whose callers wait a second
@@ -36,13 +38,13 @@ class Supervision:
     Args:
         workers: how many.
         command: starts a worker when `--worker` and its number are added.
-        admin: host and port of the admin port, or None.
+        admin: address of the admin port, or None.
         end_seconds: how long a worker may take to drain and end.
     """
 
     workers: int
     command: tuple[str, ...]
-    admin: tuple[str, int] | None
+    admin: str | None
     end_seconds: float
 
 
@@ -75,7 +77,7 @@ class Worker:
         threading.Thread(target=self._run, name=f"worker {number}", daemon=True).start()
         _logger.info("worker %d is process %d", number, self._child.pid)
 
-    def send(self, signal: Signals) -> None:
+    def send(self, signal: Signal) -> None:
         """Send a signal, if it still runs."""
         self._child.send_signal(signal)
 
@@ -127,15 +129,21 @@ class Supervisor:
         self._ending = False
         self.events: SimpleQueue[Event | Listens | Ended] = SimpleQueue()
 
-    def ready(self) -> bool:
-        """Whether traffic may come: each worker has listened, and one at least is ready now."""
-        if not self._started or self._ending:
-            return False
-        answers = [worker.link.ask("ready") for worker in self._state.listening]
-        try:
-            return any(answer.result() == READY for answer in as_completed(answers, ANSWER_SECONDS))
-        except TimeoutError:
-            return False
+    def report(self) -> Report:
+        """Say whether traffic may come, and why: each worker has listened, and one at least is ready now."""
+        if self._ending:
+            return Report(ready=False, lines=("draining",))
+        asked = {worker.number: worker.link.ask("ready") for worker in self._state.listening}
+        is_ready = _any_ready(asked.values())
+        lines: list[str] = []
+        for number in range(self._settings.workers):
+            if number not in asked:
+                lines.append(f"worker {number}: does not listen yet")
+            elif asked[number].done():
+                lines.extend(f"worker {number}: {line}" for line in asked[number].result().decode().splitlines())
+            elif not is_ready:
+                lines.append(f"worker {number}: does not answer")
+        return Report(self._started and is_ready, tuple(lines))
 
     def metrics(self) -> bytes:
         """Write the metrics of all workers; one that does not answer keeps its last counts and shows nothing else."""
@@ -243,11 +251,20 @@ class Supervisor:
         _logger.info("all workers have ended")
 
 
-def supervise(settings: Supervision) -> None:
+def _any_ready(answers: Iterable[Future[bytes]]) -> bool:
+    """Wait until a worker says that it is ready, or all have answered, or took too long."""
+    try:
+        return any(answer.result().startswith(READY) for answer in as_completed(answers, ANSWER_SECONDS))
+    except TimeoutError:
+        return False
+
+
+def supervise(settings: Supervision, signals: Signals) -> None:
     """Run workers until SIGTERM or SIGINT.
 
     Args:
         settings: how.
+        signals: of this process.
 
     Raises:
         ListenError: when the address of the admin port is taken.
@@ -256,8 +273,7 @@ def supervise(settings: Supervision) -> None:
     supervisor = Supervisor(settings)
     with ExitStack() as stack:
         if settings.admin is not None:
-            admin = Admin(*settings.admin, ready=supervisor.ready, metrics=supervisor.metrics)
-            stack.callback(admin.close)
-            _logger.info("admin port on %s:%d", settings.admin[0], admin.port)
-        on_signals(supervisor.events.put)
+            stack.callback(Admin(settings.admin, ready=lambda: supervisor.report().text(), metrics=supervisor.metrics).close)
+            _logger.info("admin port on %s", settings.admin)
+        signals.hand_to(supervisor.events.put)
         supervisor.run()

@@ -63,6 +63,9 @@ class Connection:
         peer: who it is.
         now: seconds of a monotonic clock.
         lifetime: seconds after which the connection says goodbye, busy or idle.
+
+    Attributes:
+        beginning: how the peer began, if that was no HTTP/2; else nothing.
     """
 
     def __init__(self, services: Services, peer: Peer, *, now: float, lifetime: float) -> None:
@@ -73,6 +76,7 @@ class Connection:
         self._goodbye = Goodbye(now + lifetime)
         self._stalled: float | None = None  # since when answers wait for credit
         self._ended = False
+        self.beginning = b""
         self._last_stream = 0
         self._streams = self._resets = self._held = 0
         self._unproductive = 0  # octets since the last call was completed
@@ -112,6 +116,8 @@ class Connection:
                 else:
                     self._control(event)
         except zttp.RemoteProtocolError:
+            if not self._last_stream and self._unproductive == len(octets):  # the first that came
+                self.beginning = octets
             self._flush()  # zttp has queued the GOAWAY that says why
             self.abandon()
             return

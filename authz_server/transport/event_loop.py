@@ -20,7 +20,8 @@ from authz_server.transport.guard import OPEN, Guard
 from authz_server.transport.health import Health
 from authz_server.transport.pulse import BEHIND_SECONDS, Pulse
 from authz_server.transport.sockets import bound, most_connections
-from authz_server.transport.tls_server import TlsServer, may_ask
+from authz_server.transport.tls_server import TlsServer, may_ask, speaks_http2
+from authz_server.transport.wrong_protocol import spoken
 
 MAX_CONNECTIONS: Final = 1_024  # and never more than half of the files that this process may open
 MAX_CHECKS: Final = 10_000  # in progress: what is answered in some 0.2 s, less than half of what Envoy gives a try
@@ -101,6 +102,9 @@ class EventLoopDoor:
 
     def admit(self, peer: "_Peer", transport: asyncio.Transport) -> Connection | None:
         """Begin to serve a peer, unless it is none of those who may ask or there is no room."""
+        if not speaks_http2(transport, self._guard):
+            self._guard.wrong.note("http1", transport.get_extra_info("peername"))
+            return None
         if not may_ask(transport, self._guard) or not self._has_room():
             return None
         self._peers[peer] = None
@@ -109,6 +113,10 @@ class EventLoopDoor:
         if self._leaving:  # it was accepted just before the listening sockets were closed
             connection.leave()
         return connection
+
+    def wrong(self, beginning: bytes, client: object) -> None:
+        """Note that a peer began with no HTTP/2."""
+        self._guard.wrong.note(spoken(beginning), client)
 
     def forget(self, peer: "_Peer") -> None:
         """Note that a peer is gone."""
@@ -180,7 +188,7 @@ class EventLoopDoor:
     async def _server(self, listening: socket.socket) -> asyncio.AbstractServer | TlsServer:
         if self._guard.credentials is None:
             return await self.loop.create_server(lambda: _Peer(self), sock=listening, backlog=BACKLOG)
-        return TlsServer(self.loop, listening, lambda: _Peer(self), self._guard.credentials)
+        return TlsServer(self.loop, listening, lambda: _Peer(self), self._guard.credentials, self._guard.wrong)
 
     def _tick(self) -> None:
         self.loop.call_later(TICK_SECONDS, self._tick)
@@ -261,6 +269,8 @@ class _Peer(asyncio.Protocol):
     def end(self) -> None:
         """Send what was written, then wait for the peer to close: closing first would drop what it has not read yet."""
         self._ended_at = self._time()
+        if self._connection is not None and self._connection.beginning:
+            self._door.wrong(self._connection.beginning, self._transport.get_extra_info("peername"))
         if self._transport.is_closing():
             return
         if self._transport.can_write_eof():

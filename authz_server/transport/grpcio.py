@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from threading import BoundedSemaphore, Event, Thread
 from typing import Final
@@ -11,6 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_grpc
 
 from authz_server.envoy import stubs
+from authz_server.transport import addresses
 from authz_server.transport.door import EXPECTED_TIMEOUT, LIFETIME_SECONDS, Check, ListenError, late, patience, tried
 from authz_server.transport.grpc import MAX_MESSAGE_SIZE
 from authz_server.transport.grpcio_guard import Admission, server_credentials
@@ -83,7 +85,10 @@ class GrpcioDoor:
         """Bind an address, see `Door.listen`."""
         try:
             with guarded(address, self._guard.socket):
-                self._bind(address)
+                if address.startswith("unix:"):
+                    self._bind(address)
+                else:
+                    self._bind_each(addresses.free(address))
         except RuntimeError as error:
             for each in bound(address, 1, self._guard.socket):  # grpcio does not say why; this raises what is in the way
                 each.close()
@@ -116,6 +121,12 @@ class GrpcioDoor:
         while not self._stopped.wait(SWEEP_SECONDS):
             for held in self._swept:
                 held.sweep()
+
+    def _bind_each(self, places: Iterable[addresses.Place]) -> None:
+        """Bind what an address means: grpcio by itself takes 0.0.0.0 for IPv6, too, and is content with a part."""
+        for place in places:
+            with addresses.ipv4_alone(place):
+                self._bind(str(place))
 
     def _bind(self, address: str) -> None:
         if self._guard.credentials is None:

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from authz_server.transport.sockets import PRIVATE, SocketAccess
 from authz_server.transport.tls import Credentials
+from authz_server.transport.wrong_protocol import WrongProtocols
 
 SPIFFE: Final = "spiffe://"
 MAX_TOLD: Final = 64  # refused clients that the log tells about
@@ -57,11 +58,13 @@ class Guard:
         credentials: tells those of this moment, for each connection anew; None is plaintext.
         clients: which of the clients that the client CA knows; None is all of them.
         socket: who may connect to a Unix socket.
+        wrong: takes note of clients that speak another protocol.
     """
 
     credentials: Callable[[], Credentials] | None = None
     clients: AllowList | None = None
     socket: SocketAccess = PRIVATE
+    wrong: WrongProtocols = field(default_factory=WrongProtocols)
 
 
 OPEN: Final = Guard()

@@ -1,4 +1,4 @@
-"""Listening sockets: TCP ports and Unix paths that nobody else listens on."""
+"""Listening sockets: TCP ports, and Unix paths that nobody else listens on."""
 
 import contextlib
 import errno
@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from authz_server.transport import addresses
 from authz_server.transport.door import ListenError
 
 LOCK_TRIES: Final = 50  # of a folder in which another server begins to listen, which takes a moment
 LOCK_PAUSE_SECONDS: Final = 0.02
 
-_ABSENT: Final = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # as ::1 of localhost is on a machine without IPv6
 _GONE: Final = {errno.ECONNREFUSED, errno.ENOENT}  # what a client of a socket hears that nobody listens on
 _NOBODY: Final = 0o777  # masks every right
 _UNCHANGED: Final = -1  # to chown
@@ -46,63 +46,42 @@ def bound(address: str, backlog: int, access: SocketAccess) -> list[socket.socke
     """Listen on an address.
 
     Args:
-        address: `host:port` or `unix:///path`.
+        address: `host:port`, see `addresses`, or `unix:///path`.
         backlog: connections that may wait to be accepted.
         access: who may connect to a Unix socket.
 
     Returns:
-        Listening sockets, one for each address that the host's name has on this machine.
+        Listening sockets, one for each address that the host has on this machine.
 
     Raises:
         ListenError: when the address is taken, or none of this machine.
     """
     with contextlib.ExitStack() as opening:
         with guarded(address, access):
-            listening = [opening.enter_context(each) for each in _opened(address, backlog)]
+            listening = [opening.enter_context(each) for each in _opened(address)]
+            try:
+                for each in listening:
+                    each.listen(backlog)
+                    each.setblocking(False)  # noqa: FBT003 - the socket module's signature
+            except OSError as error:
+                raise ListenError(f"cannot listen on {address}: {error.strerror}") from error
         opening.pop_all()
     return listening
 
 
-def _opened(address: str, backlog: int) -> list[socket.socket]:
-    listening: list[socket.socket] = []
-    absent: OSError | None = None
+def _opened(address: str) -> list[socket.socket]:
+    return [_unix(address)] if address.startswith("unix:") else addresses.bound(address)
+
+
+def _unix(address: str) -> socket.socket:
     with contextlib.ExitStack() as opening:
+        opened = opening.enter_context(socket.socket(socket.AF_UNIX))
         try:
-            for family, place in _places(address):
-                try:
-                    listening.append(opening.enter_context(_listening(family, place, backlog)))
-                except OSError as error:
-                    if error.errno not in _ABSENT:
-                        raise
-                    absent = error
-            if not listening and absent is not None:
-                raise absent
+            opened.bind(_path(address))
         except OSError as error:
             raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
         opening.pop_all()
-    return listening
-
-
-def _places(address: str) -> list[tuple[int, Any]]:
-    if address.startswith("unix:"):
-        return [(socket.AF_UNIX, _path(address))]
-    host, _, port = address.rpartition(":")
-    found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return [(family, place) for family, _, _, _, place in found]
-
-
-def _listening(family: int, place: Any, backlog: int) -> socket.socket:
-    listening = socket.socket(family)
-    try:
-        if family != socket.AF_UNIX:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT, never one that is listened on
-        listening.bind(place)
-        listening.listen(backlog)
-        listening.setblocking(False)  # noqa: FBT003 - the socket module's signature
-    except OSError:
-        listening.close()
-        raise
-    return listening
+    return opened
 
 
 @contextlib.contextmanager

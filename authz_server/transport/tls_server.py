@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from authz_server.transport.guard import Guard
 from authz_server.transport.tls import PROTOCOL, Credentials
+from authz_server.transport.wrong_protocol import WrongProtocols, unshaken
 
 MAX_HANDSHAKES: Final = 128  # at one time; for one more, the oldest is broken off: who has shown no certificate keeps nobody out
 HANDSHAKE_SECONDS: Final = 10.0
@@ -22,6 +23,7 @@ class TlsServer:
         listening: the socket.
         protocol: makes one for each connection; it hears of none that failed to shake hands.
         credentials: tells those of this moment.
+        wrong: takes note of clients that speak no TLS.
     """
 
     def __init__(
@@ -30,11 +32,13 @@ class TlsServer:
         listening: socket.socket,
         protocol: Callable[[], asyncio.Protocol],
         credentials: Callable[[], Credentials],
+        wrong: WrongProtocols,
     ) -> None:
         self._loop = loop
         self._listening = listening
         self._protocol = protocol
         self._credentials = credentials
+        self._wrong = wrong
         self._handshakes: dict[asyncio.Task[None], None] = {}  # oldest first
         self._accepting = loop.create_task(self._accept())
 
@@ -46,7 +50,7 @@ class TlsServer:
     async def _accept(self) -> None:
         while True:
             try:
-                client, _ = await self._loop.sock_accept(self._listening)
+                client, address = await self._loop.sock_accept(self._listening)
             except OSError:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
@@ -54,11 +58,11 @@ class TlsServer:
                 oldest = next(iter(self._handshakes))
                 del self._handshakes[oldest]
                 oldest.cancel()
-            handshake = self._loop.create_task(self._shake_hands(client))
+            handshake = self._loop.create_task(self._shake_hands(client, address))
             self._handshakes[handshake] = None
             handshake.add_done_callback(lambda done: self._handshakes.pop(done, None))
 
-    async def _shake_hands(self, client: socket.socket) -> None:
+    async def _shake_hands(self, client: socket.socket, address: object) -> None:
         try:
             await self._loop.connect_accepted_socket(
                 self._protocol,
@@ -67,8 +71,20 @@ class TlsServer:
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
                 ssl_shutdown_timeout=FAREWELL_SECONDS,
             )
-        except OSError:  # of TLS, or of the network; the loop has closed the socket
-            return
+        except OSError as error:  # of TLS, or of the network; the loop has closed the socket
+            self._wrong.note(unshaken(error), address)
+
+
+def speaks_http2(transport: asyncio.Transport, guard: Guard) -> bool:
+    """Whether a peer that has shaken hands may speak HTTP/2.
+
+    Args:
+        transport: of the peer.
+        guard: who may connect.
+
+    Source: RFC 9113, section 3.2: over TLS, HTTP/2 is agreed on by ALPN.
+    """
+    return guard.credentials is None or transport.get_extra_info("ssl_object").selected_alpn_protocol() == PROTOCOL
 
 
 def may_ask(transport: asyncio.Transport, guard: Guard) -> bool:
@@ -77,13 +93,9 @@ def may_ask(transport: asyncio.Transport, guard: Guard) -> bool:
     Args:
         transport: of the peer.
         guard: who may connect.
-
-    Source: RFC 9113, section 3.2: over TLS, HTTP/2 is agreed on by ALPN.
     """
     if guard.credentials is None:
         return guard.clients is None
-    if transport.get_extra_info("ssl_object").selected_alpn_protocol() != PROTOCOL:
-        return False
     return guard.clients is None or guard.clients.admits(**_names(transport.get_extra_info("peercert") or {}))
 
 

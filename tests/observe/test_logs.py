@@ -3,11 +3,12 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from authz_server.observe.logs import JsonFormatter, configure
+from authz_server.observe.logs import JsonFormatter, TextFormatter, configure
 
 LOGGER = logging.getLogger("authz_server")
 
@@ -47,11 +48,20 @@ def test_times_are_utc() -> None:
 
 
 def test_text_lines(stream: io.StringIO) -> None:
-    """At a terminal a record is time, level and message."""
+    """At a terminal a record is time, level and message; the time is that of the decision log beside it, UTC whatever the machine's zone is."""
     configure(stream, json_lines=False)
     LOGGER.error("it %s", "broke")
 
-    assert stream.getvalue()[8:] == " ERROR   it broke\n"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}Z ERROR   it broke\n", stream.getvalue())
+
+
+def test_both_forms_tell_the_same_time() -> None:
+    """In UTC, as ISO 8601 has it."""
+    record = logging.LogRecord("n", logging.ERROR, "p", 1, "broke", (), None)
+    record.created = 1_757_430_433.5
+
+    assert TextFormatter().format(record) == "15:07:13.500Z ERROR   broke"
+    assert '"2025-09-09T15:07:13.500+00:00"' in JsonFormatter().format(record)
 
 
 def test_details_are_left_out(stream: io.StringIO) -> None:
@@ -74,7 +84,7 @@ def test_workers_are_told_apart() -> None:
 
     told = json.loads(written[0])
     assert {**told, "time": ""} == {"time": "", "level": "info", "worker": 0, "message": "news"}
-    assert written[1][8:] == " INFO    worker 0: news\n"
+    assert written[1][13:] == " INFO    worker 0: news\n"
 
 
 def test_configuring_twice_replaces_the_stream(stream: io.StringIO) -> None:

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 import urllib.request
+from http.client import HTTPConnection
 
 import pytest
 
@@ -15,7 +16,7 @@ from authz_server.server.admin import Admin
 @pytest.fixture
 def port():
     """Serve the admin port."""
-    served = Admin("127.0.0.1", 0, ready=lambda: True, metrics=lambda: b"metrics")
+    served = Admin("127.0.0.1:0", ready=lambda: b"ready\n", metrics=lambda: b"metrics")
     yield served.port
     served.close()
 
@@ -98,7 +99,7 @@ def test_a_thread_that_does_not_end_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(admin, "MAX_REQUESTS", 1)
     monkeypatch.setattr(admin, "ENDING_SECONDS", 0.1)
     go = threading.Event()
-    served = Admin("127.0.0.1", 0, ready=lambda: go.wait(5), metrics=bytes)
+    served = Admin("127.0.0.1:0", ready=lambda: b"ready\n" if go.wait(5) else b"", metrics=bytes)
     with socket.create_connection(("127.0.0.1", served.port), 5) as slow:
         slow.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
         with socket.create_connection(("127.0.0.1", served.port), 5) as refused:
@@ -112,9 +113,34 @@ def test_a_thread_that_does_not_end_is_not_waited_for(monkeypatch):
 
 def test_the_admin_port_may_have_an_ipv6_address():
     """As clusters do that know no other."""
-    served = Admin("::1", 0, ready=lambda: True, metrics=lambda: b"metrics")
+    served = Admin("[::1]:0", ready=lambda: b"ready\n", metrics=lambda: b"metrics")
     try:
         with urllib.request.urlopen(f"http://[::1]:{served.port}/healthz", timeout=2) as answer:
             assert answer.read() == b"alive\n"
+    finally:
+        served.close()
+
+
+def test_head_is_get_without_a_body(port):
+    """As RFC 9110 has it for every resource: monitors ask so."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    for path in ("/healthz", "/readyz", "/metrics", "/else"):
+        answers = []
+        for method in ("GET", "HEAD"):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            answers.append((answer.status, answer.headers["content-type"], answer.headers["content-length"], len(answer.read())))
+        assert answers[1] == (*answers[0][:3], 0)
+
+
+def test_readyz_says_why():
+    """With 503 as long as the first word is no `ready`, whatever else there is to say."""
+    said = b"not ready\nuser pool eu-west-1_A: no keys\n"
+    served = Admin("127.0.0.1:0", ready=lambda: said, metrics=bytes)
+    connection = HTTPConnection("127.0.0.1", served.port, timeout=60)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (503, said)
     finally:
         served.close()

@@ -8,6 +8,7 @@ import pytest
 
 from authz_server.server import link
 from authz_server.server.link import Link, attach
+from authz_server.server.report import READY
 
 PATIENCE = 5
 
@@ -39,9 +40,9 @@ def test_questions_wait_until_the_worker_answers(ends):
     """What is asked before the worker listens is answered once it does, in turn."""
     asked = [ends.link.ask("ready"), ends.link.ask("metrics"), ends.link.ask("reload")]
     assert not any(answer.done() for answer in asked)
-    ends.attach(ready=lambda: link.READY, metrics=lambda: b"a 1\nb 2\n" * 100_000, reload=lambda: None)
+    ends.attach(ready=lambda: READY, metrics=lambda: b"a 1\nb 2\n" * 100_000, reload=lambda: None)
 
-    assert [answer.result(PATIENCE) for answer in asked] == [link.READY, b"a 1\nb 2\n" * 100_000, b"\n"]
+    assert [answer.result(PATIENCE) for answer in asked] == [READY, b"a 1\nb 2\n" * 100_000, b"\n"]
     assert ends.link.metrics == b"a 1\nb 2\n" * 100_000
 
 
@@ -88,8 +89,8 @@ def test_a_worker_is_told_when_the_supervisor_is_gone(caplog):
 def test_a_bug_in_an_answer_does_not_cut_the_link(ends, caplog):
     """It is logged, and the next question is answered."""
     with caplog.at_level(logging.ERROR):
-        ends.attach(metrics=lambda: 1 / 0, ready=lambda: link.READY)
+        ends.attach(metrics=lambda: 1 / 0, ready=lambda: READY)
 
         assert ends.link.ask("metrics").result(PATIENCE) == b"\n"
-        assert ends.link.ask("ready").result(PATIENCE) == link.READY
+        assert ends.link.ask("ready").result(PATIENCE) == READY
     assert "bug: no answer to metrics" in caplog.text

@@ -4,6 +4,7 @@ import threading
 
 from authz_server.core.revocations import Revocations
 from authz_server.server.readiness import Readiness
+from authz_server.server.report import Report
 
 
 class Keys:
@@ -82,3 +83,19 @@ def test_keys_that_come_at_the_very_moment_of_the_drain_do_not_hide_it():
     assert draining.wait(5)
     assert not readiness.ready
     assert told == [True, False]
+
+
+def test_a_report_says_why_and_can_be_read_back():
+    """The first line is for probes, the others are for people; a worker's is read by its supervisor."""
+    keys = Keys()
+    readiness = Readiness(keys, lambda _: None, lines=lambda: ["user pool a: no keys", "revocations: 2 entries"])
+    before = readiness.report()
+    keys.has_attempted = keys.has_keys = True
+    readiness.update()
+    ready = readiness.report()
+    readiness.drain()
+
+    assert before.text() == b"not ready\nuser pool a: no keys\nrevocations: 2 entries\n"
+    assert ready.text() == b"ready\nuser pool a: no keys\nrevocations: 2 entries\n"
+    assert readiness.report().text() == b"not ready\ndraining\nuser pool a: no keys\nrevocations: 2 entries\n"
+    assert [Report.read(report.text()) for report in (before, ready)] == [before, ready]

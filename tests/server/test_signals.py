@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 import threading
 from queue import SimpleQueue
-from authz_server.server.signals import on_signals
+from authz_server.server.signals import Signals
 
 def start_threads():
     while True:
@@ -19,7 +19,7 @@ def start_threads():
         thread.join()
 
 events = SimpleQueue()
-on_signals(events.put)
+Signals(events.put)
 threading.Thread(target=start_threads, daemon=True).start()
 print("ready", flush=True)
 while True:

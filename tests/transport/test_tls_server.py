@@ -14,6 +14,7 @@ from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.guard import Guard
 from authz_server.transport.tls import read
 from authz_server.transport.tls_server import TlsServer
+from authz_server.transport.wrong_protocol import WrongProtocols
 from tests.authority import Authority, files
 from tests.waiting import PATIENCE
 
@@ -129,7 +130,7 @@ def test_a_lack_of_files_is_waited_out(tmp_path, monkeypatch):
     async def run():
         with socket.socket() as listening, socket.socket() as client:
             loop = Exhausted(asyncio.get_running_loop(), client)
-            server = TlsServer(loop, listening, asyncio.Protocol, lambda: credentials)
+            server = TlsServer(loop, listening, asyncio.Protocol, lambda: credentials, WrongProtocols())
             await asyncio.wait_for(loop.connected.wait(), PATIENCE)
             server.close()
             return loop.tries
