@@ -18,7 +18,7 @@ FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 # A machine that stands still for a second fails a test of real processes; the report says which tests needed another try.
 RETRIED := -raR --reruns 2 --reruns-delay 1
 
-.PHONY: help demo test test-slow test-alerts test-manifests kube test-load test-redis test-php conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
+.PHONY: help demo demo-smoke test test-slow test-alerts test-manifests kube test-load test-redis test-php conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -38,6 +38,12 @@ help: ## List the targets
 
 demo: .venv-demo ## Start a local user pool, Envoy and the server (DEMO_FLAGS='--port 9090 --keep')
 	PYTHONPATH=$(CURDIR) .venv-demo/bin/python -m authz_server demo $(DEMO_FLAGS)
+
+demo-smoke: .venv-demo ## The same until it is ready
+	@mkdir -p build
+	PYTHONPATH=$(CURDIR) .venv-demo/bin/python -m authz_server demo --port 0 >build/demo.txt & demo=$$!; \
+		until grep 'as they are made' build/demo.txt; do kill -0 $$demo || exit 1; sleep 0.5; done; \
+		kill $$demo; wait $$demo
 
 ##@ Test
 
