@@ -12,7 +12,7 @@ from authz_server.core.decisions import Allow, Deny, Reason
 _quoted: Final = json.encoder.encode_basestring_ascii
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 _MAX_METHOD, _MAX_HOST = 16, 255
-_BARE: Final = re.compile(r"[A-Za-z0-9_./:\[\]-]+")
+_BARE: Final = re.compile(r"[A-Za-z0-9_./:%\[\]-]+")
 _ROUTE_WIDTH, _ASKED_WIDTH = 30, 24  # columns of the text; what is longer moves the rest of its line alone
 _IDS: Final = ("request_id", "x_request_id", "trace_id")
 _COLOURS: Final = {"allow": "32", "deny": "33", "unavailable": "31", "dim": "2"}  # ECMA-48 section 8.3.117

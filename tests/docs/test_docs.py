@@ -15,7 +15,7 @@ import authz_server
 from authz_server.cli import main
 from authz_server.config import json_schema, load
 from authz_server.core.decisions import Allow, Deny, Reason
-from authz_server.observe.entry import Entry, fields
+from authz_server.observe.entry import Entry, as_text, fields
 from authz_server.revocations.file import read
 from authz_server.revocations.shared import KEY, MAX_STREAM, STREAM
 from authz_server.revocations.text import parse
@@ -182,6 +182,22 @@ def test_every_member_of_the_decision_log_is_documented():
         assert [name for name in documented if name in fields(one)] == list(fields(one))
     assert {"identity_source", "token_use_found", "base_paths_known"} <= raised
     assert {name for name in raised if f"`{name}`" not in details} == set()
+
+
+def test_the_text_of_the_decision_log_looks_as_shown():
+    """docs/decision-log.md shows lines in the columns in which they are written."""
+    (shown,) = blocks("docs/decision-log.md", "text")
+    allowed = Entry(0.0, 0.000184, "GET", "api.example.com", "…", Allow(api="shop", route="GET /pets"))
+    details = (("token_use_wanted", "access"), ("token_use_found", "id"))
+    denied = Deny(reason=Reason.WRONG_TOKEN_USE, api="shop", route="POST /pets", details=details)
+    unavailable = Deny(reason=Reason.KEYS_UNAVAILABLE, api="shop", route="GET /pets")
+    entries = [
+        allowed,
+        allowed._replace(seconds=0.000201, method="POST", decision=denied),
+        allowed._replace(seconds=0.00009, decision=unavailable),
+    ]
+
+    assert [line[12:] for line in shown.splitlines()] == [as_text(entry)[12:].replace(r'"\u2026"', "…") for entry in entries]
 
 
 def test_every_key_of_the_configuration_is_documented():

@@ -224,6 +224,25 @@ def test_claims_with_a_colon_are_found_by_cel(cook: Kitchen, pool: UserPool) -> 
     assert lines == [("ada", "admins", "true", sub), ("ada", None, None, sub), (None, None, None, None)]
 
 
+NGINX = "7ce8f8e8c3f9b26f60e3ba3ac0b0a8b6"
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("header", "value"), [("traceparent", f"00-{TRACE}-{SPAN}-01"), ("b3", f"{TRACE}-{SPAN}-1"), ("x-b3-traceid", TRACE)]
+)
+def test_ids_of_others_are_in_the_decision_log(cook: Kitchen, header: str, value: str) -> None:
+    """That of nginx as it came, and the trace; the client gets it back, beside API Gateway's own."""
+    cooked = cook("Ids of requests and traces")
+    answer = cooked.edge.send("GET", "/prod/pets", [("x-request-id", NGINX), (header, value)])
+    own = answer.headers["x-amzn-requestid"]
+    cooked.server.process.wait_until(lambda: own in cooked.server.log())
+    (line,) = (json.loads(line) for line in cooked.server.log().splitlines() if own in line)
+
+    assert (line["request_id"], line["x_request_id"], line["trace_id"]) == (own, NGINX, TRACE)
+    assert answer.headers["x-request-id"] == NGINX
+
+
 FORGERY = ("x-auth-sub", "root")
 
 

@@ -1,5 +1,7 @@
 """The ids by which a request is known elsewhere come from its headers, if they can do no harm."""
 
+import string
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from authz_server.observe.correlation import request_id, sent_id, trace_id
 UUID = "6f1c2a34-0b7d-4d53-9a50-0d6c7e8f9a01"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
+PLAIN = frozenset(string.ascii_letters + string.digits + "_.:-")
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 
 
@@ -85,7 +88,4 @@ def test_nothing_else_gets_through(headers: dict[str, str]) -> None:
     """Whatever a client sends, an id is short and plain."""
     for found in (request_id(headers), sent_id(headers), trace_id(headers)):
         assert len(found) <= 128
-        assert found == "" or (
-            (found.isascii() and found.replace("_", "").replace(".", "").replace(":", "").replace("-", "").isalnum())
-            or set(found) <= set("_.:-")
-        )
+        assert set(found) <= PLAIN
