@@ -123,6 +123,16 @@ def test_the_library_brings_neither_grpc_nor_protobuf():
     assert loaded.strip() == "[]"
 
 
+def test_a_proxy_that_cannot_be_used_is_logged(config, caplog, monkeypatch):
+    """A program learns by the variable's name why its keys do not come the way that was meant, and not if they never would."""
+    monkeypatch.setenv("https_proxy", "socks5://us:hunter2@proxy.test")
+    with authz_server.load(*config):
+        assert "https_proxy" not in caplog.text
+    with authz_server.load(config[0], {"KEYS": "https://keys.invalid/jwks.json"}):
+        assert caplog.text.count("https_proxy is not used") == 1
+    assert "hunter2" not in caplog.text
+
+
 def test_what_can_hardly_be_meant_is_logged(config, caplog):
     """A program hears the warnings of its configuration, as a server does."""
     authz_server.load(*config).close()

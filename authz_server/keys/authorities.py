@@ -2,7 +2,6 @@
 
 import os
 import ssl
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -22,17 +21,15 @@ class Authorities:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._look: _Look = None
         self._context: ssl.SSLContext | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Make what trusts them, or give what was made before; it reads files."""
-        with self._lock:
-            look = _look()
-            if self._context is None or look != self._look:
-                self._context, self._look = client_context(), look
-            return self._context
+        """Make what trusts them, or give what was made before."""
+        look = _look()
+        if self._context is None or look != self._look:
+            self._context, self._look = client_context(), look
+        return self._context
 
 
 def warnings(environment: Mapping[str, str]) -> list[str]:

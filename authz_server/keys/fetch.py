@@ -141,19 +141,18 @@ class Fetcher:
         proxy = self._proxies.find(pool.jwks)
         try:
             async with asyncio.timeout(self._timeout):
-                tls = await asyncio.to_thread(self._trust, pool)
-                proxy_tls = await asyncio.to_thread(self._authorities.context) if proxy is not None and proxy.speaks_tls else None
-                return await get(pool.jwks, Way(tls, proxy, proxy_tls), etag)
+                proxy_tls = self._authorities.context() if proxy is not None and proxy.speaks_tls else None
+                return await get(pool.jwks, Way(await self._trust(pool), proxy, proxy_tls), etag)
         except TimeoutError:
             raise self._late("" if proxy is None else f" through {proxy}") from None
 
-    def _trust(self, pool: UserPool) -> ssl.SSLContext:
+    async def _trust(self, pool: UserPool) -> ssl.SSLContext:
         """Trust the system's authorities, or those of the pool's file, which is read each time: it may be renewed."""
         ca_file = pool.settings.ca_file
         if ca_file is None:
             return self._authorities.context() if pool.jwks.startswith("https:") else _NO_TRUST
         try:
-            return client_context(ca_file)
+            return await asyncio.to_thread(client_context, ca_file)
         except OSError as error:  # ssl.SSLError is one
             raise FetchError("ca_file", f"{ca_file} holds no certificates to trust: {error.strerror}") from error
 
