@@ -62,8 +62,8 @@ def test_ports_agree():
     """The server listens where the container, the Service, the probes and the NetworkPolicy say."""
     (port,) = SERVICE["ports"]
 
-    assert ENVIRONMENT["AUTHZ_LISTEN"] == f"0.0.0.0:{PORTS['grpc']}"
-    assert ENVIRONMENT["AUTHZ_ADMIN"] == f"0.0.0.0:{PORTS['metrics']}"
+    assert ENVIRONMENT["AUTHZ_LISTEN"] == f"*:{PORTS['grpc']}"
+    assert ENVIRONMENT["AUTHZ_ADMIN"] == f"*:{PORTS['metrics']}"
     assert (port["port"], port["targetPort"], port["appProtocol"]) == (PORTS["grpc"], "grpc", "grpc")
     assert {CONTAINER[probe]["grpc"]["port"] for probe in ("readinessProbe", "livenessProbe")} == {PORTS["grpc"]}
     assert ingress(PORTS["grpc"])
@@ -90,7 +90,10 @@ def test_egress_is_dns_and_https():
     assert NETWORK["policyTypes"] == ["Ingress", "Egress"]
     assert {(each["protocol"], each["port"]) for each in dns["ports"]} == {("UDP", 53), ("TCP", 53)}
     assert https["ports"] == [{"protocol": "TCP", "port": 443}]
-    assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(https["to"][0]["ipBlock"]["except"])
+    blocks = {each["ipBlock"]["cidr"]: set(each["ipBlock"]["except"]) for each in https["to"]}
+    assert blocks.keys() == {"0.0.0.0/0", "::/0"}
+    assert {"10.0.0.0/8", "169.254.0.0/16"} <= blocks["0.0.0.0/0"]
+    assert blocks["::/0"] == {"fc00::/7", "fe80::/10"}  # private addresses, among them the metadata service's, and link-local ones
 
 
 def test_pods_run_under_an_account_of_their_own():

@@ -20,10 +20,10 @@ ANYWHERE = re.compile(r"^(0\.0\.0\.0|\[::\]|\*)(?=:\d+$)")
 POD: dict[str, Any] = DEPLOYMENT["spec"]["template"]["spec"]
 
 
-def environment(host: str) -> dict[str, str]:
-    """Read the variables of the container, with its addresses on one of loopback's."""
+def environment(host: str | None = None) -> dict[str, str]:
+    """Read the variables of the container; with its addresses on one of loopback's where that is given."""
     (container,) = POD["containers"]
-    return {each["name"]: ANYWHERE.sub(host, each["value"]) for each in container["env"]}
+    return {each["name"]: ANYWHERE.sub(host, each["value"]) if host else each["value"] for each in container["env"]}
 
 
 def start(

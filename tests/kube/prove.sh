@@ -1,5 +1,5 @@
 #!/bin/sh
-# prove.sh [NAME...]: run the proofs one after the other, all unless named: manifests gateway gateway-kube istio image pod metrics certificate memory.
+# prove.sh [NAME...]: run the proofs one after the other, all unless named: manifests gateway gateway-kube istio image pod addresses metrics certificate memory.
 # From the repository's root, as root, after build.sh. A tool that is missing is named, and its proof has failed.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -34,6 +34,7 @@ in_namespace() { # addresses of pods exist in a network namespace of its own and
     unshare -n sh -c "ip link set lo up && PROVE_NAMESPACE=1 sh '$here/prove.sh' manifests gateway-kube"
 }
 pods() { for transport in grpcio asyncio; do for workers in 1 2; do proof pod $image "$lab" $transport $workers || return 1; done; done; }
+addresses() { for families in IPv4 IPv6 IPv4+IPv6; do unshare -n "$python" -m tests.kube.addresses "$lab" $families || return 1; done; }
 memory() { proof memory $image "$lab" grpcio && proof memory $image "$lab" asyncio; }
 metrics() { rm -rf "$work/metrics"; proof metrics "$work/metrics"; }
 
@@ -41,7 +42,7 @@ proof lab "$lab" > "$work/lab.log" 2>&1 & around=$!
 trap 'kill $around $api 2> /dev/null; wait' EXIT
 until grep -q up "$work/lab.log" 2> /dev/null; do kill -0 $around || { cat "$work/lab.log"; exit 1; }; sleep 0.2; done
 
-for each in ${*:-manifests gateway gateway-kube istio image pod metrics certificate memory}; do
+for each in ${*:-manifests gateway gateway-kube istio image pod addresses metrics certificate memory}; do
     case $each in
     manifests) one manifests with etcd etcd-server on_api sh "$here/manifests.sh" ;;
     gateway) one gateway proof gateway "$lab" ;;
@@ -49,6 +50,7 @@ for each in ${*:-manifests gateway gateway-kube istio image pod metrics certific
     istio) one istio proof istio "$lab" ;;
     image) one image with buildah buildah with mmdebstrap mmdebstrap sh "$here/image.sh" ;;
     pod) one pod with buildah buildah pods ;;
+    addresses) one addresses with ip iproute2 addresses ;;
     metrics) one metrics with prometheus prometheus metrics ;;
     certificate) one certificate with prometheus prometheus proof certificate_alert "$lab" ;;
     memory) one memory with buildah buildah memory ;;
