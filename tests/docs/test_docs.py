@@ -219,6 +219,13 @@ def test_the_faults_in_the_readme_are_rows_of_the_page():
     assert f"`make chaos` lets {len(rows) - 1} faults loose" in readme
 
 
+def test_every_page_is_found_from_the_readme():
+    """README.md links each page of docs/, so that a reader who looks for one sees that it is there."""
+    readme = (ROOT / "README.md").read_text()
+
+    assert [page.name for page in ROOT.glob("docs/*.md") if f"](docs/{page.name})" not in readme] == []
+
+
 def test_code_of_the_readme_fits_its_page():
     """Code is not cut off where README.md is read: GitHub shows some 98 columns beside its contents."""
     code = [
