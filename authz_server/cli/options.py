@@ -7,11 +7,14 @@ import pwd
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from authz_server.server import cpus
+
+if TYPE_CHECKING:
+    from authz_server.server.revoked import Place
 
 _DNS_NAME: Final = re.compile(
     r"(?!.{254})(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE
@@ -169,6 +172,47 @@ def _host_port(value: str) -> str:
     if ":" in host and not _BRACKETED.fullmatch(host):
         raise click.BadParameter(f"{value!r}: an IPv6 address stands in brackets, such as [::1]:9000")
     return f"{host or '127.0.0.1'}:{int(port)}"
+
+
+def tls_pair(certificate: Path | None, key: Path | None, client_ca: Path | None, names: tuple[str, ...]) -> tuple[Path, Path] | None:
+    """Take flags about TLS, which only make sense together.
+
+    Returns:
+        Certificate and key, or None for plaintext.
+
+    Raises:
+        click.UsageError: when one is missing.
+    """
+    if names and client_ca is None:
+        raise click.UsageError("--tls-allow-san needs --tls-client-ca: without it no client shows a certificate")
+    if certificate is not None and key is not None:
+        return certificate, key
+    if (certificate, key, client_ca) != (None, None, None):
+        raise click.UsageError("TLS needs both --tls-cert and --tls-key")
+    return None
+
+
+def revocation_place(where: str | None, password_file: Path | None, max_age: float | None) -> "Place | None":
+    """Take flags about revocations, which only make sense together.
+
+    Returns:
+        Where the list is, or None for no list.
+
+    Raises:
+        click.UsageError: when they do not fit.
+    """
+    from authz_server.server.revoked import Place  # noqa: PLC0415 - brings parts that a supervisor does not need
+
+    if where is None:
+        if password_file is not None or max_age is not None:
+            raise click.UsageError("--revocations-password-file and --revocations-max-age need --revocations")
+        return None
+    if not where.strip():
+        raise click.UsageError("--revocations is empty: name a file or the URL of Redis, or leave it out")
+    place = Place(where=where, password_file=password_file, max_age=math.inf if max_age is None else max_age)
+    if not place.is_shared and (password_file is not None or max_age is not None):
+        raise click.UsageError("--revocations-password-file and --revocations-max-age are for a list in Redis")
+    return place
 
 
 def fail(message: Any) -> None:

@@ -1,7 +1,6 @@
 """`authz-server serve`: answer checks."""
 
 import logging
-import math
 import os
 import sys
 from pathlib import Path
@@ -22,8 +21,7 @@ from authz_server.transport.door import ListenError
 from authz_server.transport.sockets import SocketAccess
 
 if TYPE_CHECKING:
-    from authz_server.server.revoked import Place
-    from authz_server.server.serve import Settings, Transport
+    from authz_server.server.settings import Settings, Transport
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -235,14 +233,14 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
 ) -> None:
     """Answer checks until SIGTERM; SIGHUP and a change of the file load the configuration again."""
     _require_no_empty()
-    tls = _tls(tls_cert, tls_key, tls_client_ca, tls_allow_san)
-    place = _place(revocations, revocations_password_file, revocations_max_age)
+    tls = options.tls_pair(tls_cert, tls_key, tls_client_ca, tls_allow_san)
+    place = options.revocation_place(revocations, revocations_password_file, revocations_max_age)
     logs.configure(sys.stderr, json_lines=not sys.stderr.isatty(), worker=worker)
     orphans.follow()
     if worker is None and workers > 1:
         _supervise(signals or Signals(), workers, listen, admin, drain_seconds + grace_seconds + END_SECONDS)
         return
-    from authz_server.server.serve import Settings  # noqa: PLC0415 - brings parts that a supervisor does not need
+    from authz_server.server.settings import Settings  # noqa: PLC0415 - brings parts that a supervisor does not need
     from authz_server.transport.tls import TlsFiles  # noqa: PLC0415 - as above
 
     settings = Settings(
@@ -271,33 +269,6 @@ def _require_no_empty() -> None:
     for variable in NEVER_EMPTY:
         if not os.environ.get(variable, variable).strip():
             raise click.UsageError(f"{variable} is empty: give it a value, or unset it")
-
-
-def _tls(certificate: Path | None, key: Path | None, client_ca: Path | None, names: tuple[str, ...]) -> tuple[Path, Path] | None:
-    """Take flags that only make sense together."""
-    if names and client_ca is None:
-        raise click.UsageError("--tls-allow-san needs --tls-client-ca: without it no client shows a certificate")
-    if certificate is not None and key is not None:
-        return certificate, key
-    if (certificate, key, client_ca) != (None, None, None):
-        raise click.UsageError("TLS needs both --tls-cert and --tls-key")
-    return None
-
-
-def _place(where: str | None, password_file: Path | None, max_age: float | None) -> "Place | None":
-    """Take flags that only make sense together."""
-    from authz_server.server.revoked import Place  # noqa: PLC0415 - brings parts that a supervisor does not need
-
-    if where is None:
-        if password_file is not None or max_age is not None:
-            raise click.UsageError("--revocations-password-file and --revocations-max-age need --revocations")
-        return None
-    if not where.strip():
-        raise click.UsageError("--revocations is empty: name a file or the URL of Redis, or leave it out")
-    place = Place(where=where, password_file=password_file, max_age=math.inf if max_age is None else max_age)
-    if not place.is_shared and (password_file is not None or max_age is not None):
-        raise click.UsageError("--revocations-password-file and --revocations-max-age are for a list in Redis")
-    return place
 
 
 def _serve(settings: "Settings", signals: Signals, line: Line | None) -> None:

@@ -9,8 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Final, Literal, TextIO
 from uuid import uuid4
@@ -39,65 +37,23 @@ from authz_server.server.loader import BESIDE_CHECKS, parts
 from authz_server.server.readiness import Readiness
 from authz_server.server.revocation_observer import RevocationObserver
 from authz_server.server.revoked import Place, following
+from authz_server.server.settings import Settings
 from authz_server.server.signals import Event, Signals, before_loading
 from authz_server.server.state import probe
 from authz_server.server.watch import FileWatch
 from authz_server.transport.door import Door, ListenError
 from authz_server.transport.guard import AllowList, Guard
-from authz_server.transport.sockets import SocketAccess
 from authz_server.transport.tls import TlsFiles
 
 _logger: Final = logging.getLogger(__name__)
 
 Clock = Callable[[], float]
-Transport = Literal["grpcio", "asyncio"]
 Happening = Event | Literal["changed", "rotate"]
 
 ENDS: Final[frozenset[Happening]] = frozenset({"drain", "stop"})
 LOADS: Final[frozenset[Happening]] = frozenset({"changed", "reload"})
 LAST_WORDS_SECONDS: Final = 0.5  # for a log that nobody may read
 FULL_COLLECTION_AFTER: Final = 1_000  # collections of the middle generation; Python's own is 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How a server runs.
-
-    Args:
-        config: the configuration file.
-        listen: addresses of the gRPC port, `host:port` or `unix:///path`.
-        tls: where the credentials of the gRPC port stand, or None for plaintext.
-        clients: names of which a client's certificate must have one; () is any certificate.
-        unix_sockets: who may connect to those of `listen`.
-        admin: address of the admin port, or None.
-        transport: which door.
-        cpu: place of the CPU that the threads of the grpcio door keep to, or None for any.
-        max_checks: how many may be in progress, or None for what suits the transport.
-        cache_bytes: memory for verdicts about good tokens; 0 decides each check anew.
-        drain_seconds: between "not serving" and the end of new calls, for proxies to notice.
-        grace_seconds: for calls in flight to finish.
-        state_dir: where key sets are kept for the next start, or None.
-        revocations: where the list of refused tokens is, or None.
-        supervisor: the link to it, when this server is one of several workers.
-        worker: which of them, from 0; the first one tells what is the same for all.
-    """
-
-    config: Path
-    listen: tuple[str, ...]
-    tls: TlsFiles | None
-    clients: tuple[str, ...]
-    unix_sockets: SocketAccess
-    admin: str | None
-    transport: Transport
-    cpu: int | None
-    max_checks: int | None
-    cache_bytes: int
-    drain_seconds: float
-    grace_seconds: float
-    state_dir: Path | None = None
-    revocations: Place | None = None
-    supervisor: socket.socket | None = None
-    worker: int = 0
 
 
 def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | None) -> None:

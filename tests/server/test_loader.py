@@ -63,6 +63,13 @@ def test_a_load_beside_checks_lets_them_go_first(config, child):
     assert list(parts(config, {}, BESIDE_CHECKS)) == [BESIDE_CHECKS]
 
 
+def test_a_child_has_a_process_group_of_its_own(config, child):
+    """Ctrl-C at a terminal reaches every process of the server's group, and would have it write a traceback."""
+    child("import os, pickle, sys\nsys.stdout.buffer.write(pickle.dumps(os.getpgrp() == os.getpid()) + pickle.dumps([]))")
+
+    assert list(parts(config, {})) == [True]
+
+
 def test_a_child_that_is_killed_in_the_middle_of_a_part_is_an_error(config, child):
     """The kernel picks it when memory runs out; half a part is none."""
     half = pickle.dumps("x" * 1_000)[:500]
