@@ -10,11 +10,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from authz_server.config import references, sentences
+from authz_server.config.documents import Document, foreign, from_file
 from authz_server.config.loaded import Loaded
 from authz_server.config.problems import ConfigurationError, Problem
-from authz_server.config.reader import read
+from authz_server.config.reader import compose
 from authz_server.config.schema import Authorizer, Configuration
 from authz_server.config.sentences import Location
+from authz_server.config.source import Source, entries
 from authz_server.config.urls import check_url
 from authz_server.config.warnings import warnings
 from authz_server.core.user_pools import ANY_ENDPOINT, IGNORE_ENDPOINTS, SERVICE_ENDPOINT, configured_endpoint
@@ -39,7 +41,12 @@ def load(path: Path, environment: Mapping[str, str]) -> Loaded:
 
     Source: AWS SDKs and tools reference guide, "Service-specific endpoints".
     """
-    source = read(path, environment)
+    return load_document(from_file(path), environment)
+
+
+def load_document(document: Document, environment: Mapping[str, str]) -> Loaded:
+    """Load a configuration that was read, see `load`."""
+    path, source = document.path, _source(document, environment)
     configuration, errors = _validate(source.data)
     told = [sentences.problem(source, error) for error in errors]
     endpoint, untrusted = _endpoint(path, environment)
@@ -49,6 +56,18 @@ def load(path: Path, environment: Mapping[str, str]) -> Loaded:
     if problems:
         raise ConfigurationError(problems)
     return replace(loaded, warnings=tuple(warnings(source, loaded)))
+
+
+def _source(document: Document, environment: Mapping[str, str]) -> Source:
+    """Read a document, or say what it is instead of a configuration."""
+    try:
+        source = compose(document, environment)
+    except ConfigurationError as error:
+        raise foreign(document) or error from None
+    other = foreign(document, entries(source.data))
+    if other is not None:
+        raise other
+    return source
 
 
 def _endpoint(path: Path, environment: Mapping[str, str]) -> tuple[str, list[Problem]]:

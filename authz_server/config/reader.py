@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, Final, cast
 
 import yaml
@@ -20,53 +19,24 @@ from yaml.events import (
 )
 
 from authz_server.config import variables
+from authz_server.config.documents import LOADER, Document
 from authz_server.config.problems import ConfigurationError, Problem
 from authz_server.config.scalars import resolve
 from authz_server.config.source import HOLE, Entries, Items, Source, size
 
-MAX_SIZE: Final = 64 * 1024 * 1024
 MAX_DEPTH: Final = 32
 MAX_ALIASED: Final = 1_000_000
 
 _STAGED: Final = "provider_arns"  # the one key whose values may hold stage variables
-_LOADER: Final = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml where PyYAML has it: ten times faster
 _FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _OPEN: Final = object()
 
 
-def read(path: Path, environment: Mapping[str, str]) -> Source:
-    """Read a file of YAML.
-
-    Args:
-        path: of the file, at most 64 MiB of UTF-8.
-        environment: value by name, for `${NAME}`.
-
-    Returns:
-        Its data, with what is wrong about single values.
-
-    Raises:
-        ConfigurationError: when it can not be read to its end.
-    """
-    try:
-        with path.open("rb") as file:
-            octets = file.read(MAX_SIZE + 1)
-    except OSError as error:
-        raise _refusal(path, b"", f"can not be read: {error.strerror}") from None
-    if len(octets) > MAX_SIZE:
-        raise _refusal(path, b"", f"is larger than {MAX_SIZE // 2**20} MiB")
-    try:
-        text = octets.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _refusal(path, error.object[: error.start], "is not UTF-8") from None
-    return compose(str(path), text, environment)
-
-
-def compose(file: str, text: str, environment: Mapping[str, str]) -> Source:
+def compose(document: Document, environment: Mapping[str, str]) -> Source:
     """Read YAML.
 
     Args:
-        file: as it is named in problems.
-        text: what it holds.
+        document: its text.
         environment: value by name, for `${NAME}`.
 
     Returns:
@@ -75,57 +45,58 @@ def compose(file: str, text: str, environment: Mapping[str, str]) -> Source:
     Raises:
         ConfigurationError: when it can not be read to its end.
     """
-    forbidden = _FORBIDDEN.search(text)
+    forbidden = _FORBIDDEN.search(document.text)
     if forbidden:
-        raise _refusal(file, text[: forbidden.start()].encode(), f"holds the character {forbidden[0]!r}, which YAML does not allow")
-    return _Composer(file, environment).compose(text)
-
-
-def _refusal(file: Path | str, before: bytes, message: str) -> ConfigurationError:
-    lines = before.decode().split("\n")
-    return ConfigurationError([Problem(file=str(file), line=len(lines), column=len(lines[-1]) + 1, message=f"the file {message}")])
-
-
-def _place(event: Any) -> tuple[int, int]:
-    return event.start_mark.line + 1, event.start_mark.column + 1
+        lines = document.text[: forbidden.start()].split("\n")
+        place = len(lines), len(lines[-1]) + 1
+        raise document.error(f"the file holds the character {forbidden[0]!r}, which YAML does not allow", place)
+    return _Composer(document, environment).compose()
 
 
 class _Composer:
     """Builds the data of one file out of the parser's events, so that nothing is constructed, tagged or expanded."""
 
-    def __init__(self, file: str, environment: Mapping[str, str]) -> None:
-        self._file = file
+    def __init__(self, document: Document, environment: Mapping[str, str]) -> None:
+        self._document = document
         self._environment = environment
         self._events: Iterator[Any] = iter(())
         self._problems: list[Problem] = []
         self._anchors: dict[str, Any] = {}
         self._aliased = 0
 
-    def compose(self, text: str) -> Source:
-        self._events = yaml.parse(text, Loader=_LOADER)
+    def compose(self) -> Source:
+        self._events = yaml.parse(self._document.text, Loader=LOADER)
         try:
-            data = self._document()
+            data = self._root()
         except yaml.MarkedYAMLError as error:
-            raise self._syntax_error(error, text) from None
-        return Source(file=self._file, data=data, problems=tuple(self._problems))
+            raise self._syntax_error(error) from None
+        return Source(file=self._document.file, data=data, problems=tuple(self._problems))
 
-    def _syntax_error(self, error: yaml.MarkedYAMLError, text: str) -> ConfigurationError:
+    def _place(self, event: Any) -> tuple[int, int]:
+        return self._at(event.start_mark)
+
+    def _at(self, mark: Any) -> tuple[int, int]:
+        """Find the line and column of the file that a place of the text is, from 1."""
+        return mark.line + self._document.line + 1, mark.column + self._document.column + 1
+
+    def _syntax_error(self, error: yaml.MarkedYAMLError) -> ConfigurationError:
         mark = cast("Any", error.problem_mark)  # never None, whatever its type says
         what = ", ".join(part for part in (error.context, error.problem) if part)
-        line = "".join(text.split("\n")[mark.line : mark.line + 1])
-        hint = "; a value with `${` must be quoted inside { } and [ ]" if "${" in line else ""
-        problem = Problem(file=self._file, line=mark.line + 1, column=mark.column + 1, message=f"this is not YAML: {what}{hint}")
+        text = "".join(self._document.text.split("\n")[mark.line : mark.line + 1])
+        hint = "; a value with `${` must be quoted inside { } and [ ]" if "${" in text else ""
+        line, column = self._at(mark)
+        problem = Problem(file=self._document.file, line=line, column=column, message=f"this is not YAML: {what}{hint}")
         return ConfigurationError([*self._problems, problem])
 
     def _report(self, event: Event, message: str) -> None:
-        line, column = _place(event)
-        self._problems.append(Problem(file=self._file, line=line, column=column, message=message))
+        line, column = self._place(event)
+        self._problems.append(Problem(file=self._document.file, line=line, column=column, message=message))
 
     def _give_up(self, event: Event, message: str) -> ConfigurationError:
         self._report(event, message)
         return ConfigurationError(self._problems)
 
-    def _document(self) -> Any:
+    def _root(self) -> Any:
         data: Any = HOLE
         documents = 0
         for event in self._events:
@@ -136,7 +107,9 @@ class _Composer:
                 if documents > 1:
                     raise self._give_up(event, "a second document begins here, expected one")
         if not documents:
-            self._problems.append(Problem(file=self._file, line=1, column=1, message="the file is empty, expected `version: 1` and more"))
+            self._problems.append(
+                Problem(file=self._document.file, line=1, column=1, message="the file is empty, expected `version: 1` and more")
+            )
         return data
 
     def _node(self, event: Any, key: str, depth: int) -> Any:
@@ -190,7 +163,7 @@ class _Composer:
     def _sequence(self, key: str, depth: int) -> Items:
         items = Items()
         while not isinstance(event := next(self._events), SequenceEndEvent):
-            items.put(self._node(event, key, depth + 1), _place(event))
+            items.put(self._node(event, key, depth + 1), self._place(event))
         return items
 
     def _mapping(self, depth: int) -> Entries:
@@ -206,7 +179,7 @@ class _Composer:
                 first, *_ = entries.places[list(entries).index(key)]
                 self._report(event, f"key {key!r} stands twice, first on line {first}")
             elif key is not None:
-                entries.put(key, value, _place(event), _place(following))
+                entries.put(key, value, self._place(event), self._place(following))
         for value, following in merges:
             self._merge(entries, value, following)
         return entries

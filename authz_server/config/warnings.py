@@ -188,7 +188,7 @@ def api_without_routes(loaded: Loaded) -> Iterator[Found]:
 def public_under_protected(loaded: Loaded) -> Iterator[Found]:
     """Warn of public methods that a protected `{proxy+}` would answer."""
     for name, api in loaded.configuration.apis.items():
-        if not any(template.endswith("+}") for template in api.routes):
+        if not any(_is_protected_proxy(template, api) for template in api.routes):
             continue
         for template, method, asked, other, by in Guards(api.routes, loaded.configuration.authorizers).exemptions():
             message = f"{method} {template} is public, and {by} {other} ({{}}), which would take it, is not"
@@ -258,6 +258,10 @@ def _methods(loaded: Loaded) -> Iterator[tuple[Location, Method]]:
         for template, methods in api.routes.items():
             for method, asked in methods.items():
                 yield ("apis", name, "routes", template, method), asked
+
+
+def _is_protected_proxy(template: str, api: Api) -> bool:
+    return template.endswith("+}") and any(asked.authorizer is not None for asked in api.routes[template].values())
 
 
 def _folded(header: str) -> str:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from authz_server.config import json_schema
+from authz_server.config.documents import Document
 from authz_server.config.expressions import expression
 from authz_server.config.patterns import STAGE_VARIABLE, VARIABLE
 from authz_server.config.reader import compose
@@ -158,7 +160,7 @@ def yaml(value: Any) -> str:
 
 def validates(document: dict[str, Any]) -> bool:
     """Whether `validate` finds each value right in itself."""
-    source = compose("authz.yaml", yaml(document), {})
+    source = compose(Document("authz.yaml", yaml(document), Path("authz.yaml")), {})
     if source.problems:
         return False
     try:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from authz_server.config import guards as search
 from authz_server.config.guards import MAX_FOUND, Guards
 from authz_server.config.schema import Authorizer, Method
 from authz_server.core.routes import METHODS, parse
@@ -59,6 +60,8 @@ def test_methods_that_a_resource_lacks_go_to_a_public_one() -> None:
     [
         {"/pets": {"GET": guarded(), "ANY": guarded()}, "/{proxy+}": {"ANY": PUBLIC}},
         {"/pets": {"GET": PUBLIC}, "/{proxy+}": {"ANY": PUBLIC}},
+        {"/pets": dict.fromkeys(METHODS, guarded()), "/{proxy+}": {"ANY": PUBLIC}},
+        {"/a/{y+}": {"GET": guarded()}, "/{x}/b": {"OPTIONS": PUBLIC}, "/{x}/c": {"GET": PUBLIC}},
         {"/pets": {"GET": guarded()}, "/{proxy+}": {"OPTIONS": PUBLIC}},
         {"/pets": {"GET": guarded()}, "/{proxy+}": {"GET": PUBLIC}},
         {"/pets": {"GET": guarded()}, "/{proxy+}": {"ANY": guarded()}},
@@ -70,7 +73,22 @@ def test_methods_that_a_resource_lacks_go_to_a_public_one() -> None:
         {"/a/b": {"GET": guarded()}, "/a/{x}": {"ANY": guarded()}, "/{p+}": {"ANY": PUBLIC}},
         {"/a/b": {"GET": guarded()}, "/a/{x}": {"ANY": guarded("both")}, "/{p+}": {"ANY": PUBLIC}} | {"/a/b": {"ANY": guarded()}},
     ],
-    ids=["ANY", "public", "preflight", "same method", "same guard", "elsewhere", "no method", "root", "literal", "below", "between", "all"],
+    ids=[
+        "ANY",
+        "public",
+        "named",
+        "preflight below",
+        "preflight",
+        "same method",
+        "same guard",
+        "elsewhere",
+        "no method",
+        "root",
+        "literal",
+        "below",
+        "between",
+        "all",
+    ],
 )
 def test_what_is_no_leak(routes: Mapping[str, Mapping[str, Method]]) -> None:
     """Nothing is told where each method is named, where nothing else answers, or where what answers asks for as much."""
@@ -176,15 +194,34 @@ def test_not_more_than_a_thousand_are_told() -> None:
     assert len(exemptions({**public, "/{p+}": {"ANY": guarded()}})) == MAX_FOUND
 
 
+def test_a_search_that_takes_too_many_steps_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found until then is told; nothing else happens."""
+    routes = {
+        "/a/b": {"GET": guarded()},
+        "/c/d": {"GET": PUBLIC},
+        "/{x}/{p+}": {"PUT": PUBLIC, "GET": guarded()},
+        "/e/{y+}": {"GET": guarded()},
+    }
+    whole = Guards(routes, AUTHORIZERS)
+    monkeypatch.setattr(search, "STEPS_PER_ROUTE", 0)
+
+    for steps in range(40):
+        monkeypatch.setattr(search, "STEPS", steps)
+        assert set(Guards(routes, AUTHORIZERS).exemptions()) <= set(whole.exemptions())
+        assert len(leaks(routes)) <= 2
+    assert len(leaks(routes)) == 2
+
+
 @pytest.mark.parametrize("depth", [1, 12])
 def test_the_search_ends_where_templates_match_each_others_paths(depth: int) -> None:
     """Thousands of templates that overlap are searched in steps that grow with their number, and no faster."""
     names = ["/".join(path) for path in itertools.product(["a", "{x}"], repeat=depth)]
     names += [f"b{number}/{{x}}" for number in range(1000)] + [f"{{x}}/c{number}" for number in range(1000)]
-    guards = Guards({f"/{name}": {"GET" if index % 2 else "PUT": guarded("one", "a")} for index, name in enumerate(names)}, AUTHORIZERS)
+    routes = {f"/{name}": {"GET" if index % 2 else "PUT": guarded("one", "a")} for index, name in enumerate(names)}
+    guards = Guards({**routes, "/elsewhere": {"GET": PUBLIC}}, AUTHORIZERS)
 
     assert list(guards.leaks()) == []
-    assert guards._steps > -2 * len(names)
+    assert -2 * len(names) < guards._steps < 0
 
 
 SEGMENTS = ["a", "b", "{x}", "{p+}"]

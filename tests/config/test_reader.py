@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from authz_server.config import reader
+from authz_server.config import documents, reader
+from authz_server.config.documents import from_file
 from authz_server.config.problems import ConfigurationError
-from authz_server.config.reader import read
+from authz_server.config.reader import compose
 from authz_server.config.source import HOLE, Source
 
 CLOSED_BOOK = "this is not YAML: while parsing a flow mapping, did not find expected ',' or '}'"
@@ -20,7 +21,7 @@ def source(tmp_path):
     def source(text: str | bytes, **environment: str) -> Source:
         path = tmp_path / "a.yaml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return read(path, environment)
+        return compose(from_file(path), environment)
 
     return source
 
@@ -42,7 +43,7 @@ def told(source):
 @pytest.fixture(params=["libyaml", "python"])
 def parser(request, monkeypatch):
     """Both parsers that PyYAML may have."""
-    monkeypatch.setattr(reader, "_LOADER", yaml.CBaseLoader if request.param == "libyaml" else yaml.BaseLoader)
+    monkeypatch.setattr(reader, "LOADER", yaml.CBaseLoader if request.param == "libyaml" else yaml.BaseLoader)
 
 
 @pytest.mark.usefixtures("parser")
@@ -208,9 +209,9 @@ def test_a_byte_order_mark_is_passed_over(source):
 def test_a_file_that_can_not_be_read_is_a_problem(tmp_path: Path):
     """A missing file and a folder are told like any other problem, at 1:1."""
     with pytest.raises(ConfigurationError) as missing:
-        read(tmp_path / "none.yaml", {})
+        from_file(tmp_path / "none.yaml")
     with pytest.raises(ConfigurationError) as folder:
-        read(tmp_path, {})
+        from_file(tmp_path)
 
     assert str(missing.value) == f"{tmp_path}/none.yaml:1:1: the file can not be read: No such file or directory"
     assert str(folder.value) == f"{tmp_path}:1:1: the file can not be read: Is a directory"
@@ -218,7 +219,7 @@ def test_a_file_that_can_not_be_read_is_a_problem(tmp_path: Path):
 
 def test_a_file_has_a_largest_size(source, monkeypatch):
     """A file over the limit is refused before it is parsed."""
-    monkeypatch.setattr(reader, "MAX_SIZE", 2**20)
+    monkeypatch.setattr(documents, "MAX_SIZE", 2**20)
 
     assert source("a: 1" + " " * (2**20 - 4)).data == {"a": 1}
     with pytest.raises(ConfigurationError, match="is larger than 1 MiB"):
