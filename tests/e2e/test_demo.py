@@ -91,7 +91,7 @@ def test_the_upstream_of_the_demo_is_read_by_people(start, shell):
 
 
 def test_decisions_appear_in_the_window_with_their_reasons(start, shell):
-    """Whoever pastes a line sees beside the demo what was decided and why, without a second look at a file."""
+    """Each pasted line is followed by a decision with its reason in the window of the demo."""
     demo = start("--port", "0")
     answers(demo, shell)
     wait_for(demo, "no_route")
