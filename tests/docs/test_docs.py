@@ -95,6 +95,13 @@ def test_a_configuration_in_the_documents_loads(page, number, tmp_path):
     assert load(file, {}).configuration.version == 1
 
 
+def test_the_configuration_in_the_readme_is_warned_of_nothing(tmp_path):
+    """The example is what a reader begins with, so nothing in it can hardly be meant."""
+    (tmp_path / "authz.yaml").write_text(blocks("README.md", "yaml")[0])
+
+    assert load(tmp_path / "authz.yaml", {}).warnings == ()
+
+
 def test_the_list_in_the_page_on_revocation_is_one(tmp_path):
     """The example of a file can be read, and what Redis is told is what it would be told by the command."""
     (listed,) = blocks("docs/revocation.md", "revocations")
