@@ -5,10 +5,11 @@ Example:
         decision = gateway.decide(Request("GET", "api.example.com", "/prod/pets", {"authorization": token}))
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as typing has it: its import would delay the handlers of signals, see __main__
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from authz_server.config import ConfigurationError
     from authz_server.core.decisions import Allow, Deny, Reason
     from authz_server.core.request import Request
@@ -28,8 +29,10 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """Import a public name when it is first asked for, so that importing one room does not import them all."""
+    from importlib import import_module  # noqa: PLC0415 - as said
+
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

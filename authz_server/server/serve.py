@@ -30,6 +30,7 @@ from authz_server.server.admin import Admin
 from authz_server.server.certificates import Certificates
 from authz_server.server.check import Check
 from authz_server.server.cpus import pinned
+from authz_server.server.events import Event
 from authz_server.server.generations import Generations
 from authz_server.server.key_observer import KeyObserver, samples
 from authz_server.server.link import attach
@@ -38,7 +39,7 @@ from authz_server.server.readiness import Readiness
 from authz_server.server.revocation_observer import RevocationObserver
 from authz_server.server.revoked import Place, following
 from authz_server.server.settings import Settings
-from authz_server.server.signals import Event, Signals, before_loading
+from authz_server.server.signals import Signals, before_loading
 from authz_server.server.state import probe
 from authz_server.server.watch import FileWatch
 from authz_server.transport.door import Door, ListenError

@@ -3,16 +3,18 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
-from typing import Final, Literal
 
-Event = Literal["reload", "drain", "stop"]
-Put = Callable[[Event], None]
+TYPE_CHECKING = False  # as typing has it: its import takes longer than all that stands here, and signals do not wait
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
 
-_EVENTS: Final[dict[int, Event]] = {signal.SIGHUP: "reload", signal.SIGTERM: "drain", signal.SIGINT: "stop"}
+    from authz_server.server.events import Event
+
+_EVENTS: "Final[dict[int, Event]]" = {signal.SIGHUP: "reload", signal.SIGTERM: "drain", signal.SIGINT: "stop"}
 
 
-def before_loading(event: Event) -> None:
+def before_loading(event: "Event") -> None:
     """Handle an event of a process that has loaded nothing yet: it ends at once, and there is nothing to load again.
 
     The end is that of the process and no exception: the main thread may be inside an import, which would turn it into another error.
@@ -33,7 +35,7 @@ class Signals:
     Source: pid_namespaces(7): the first process of a container gets only signals that it has a handler for; others are lost.
     """
 
-    def __init__(self, put: Put = before_loading) -> None:
+    def __init__(self, put: "Callable[[Event], None]" = before_loading) -> None:
         self._put = put
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
@@ -42,7 +44,7 @@ class Signals:
             signal.signal(number, lambda *_: None)
         threading.Thread(target=self._run, args=(reading,), name="signals", daemon=True).start()
 
-    def hand_to(self, put: Put) -> None:
+    def hand_to(self, put: "Callable[[Event], None]") -> None:
         """Have another take the events from now on."""
         self._put = put
 

@@ -2,9 +2,6 @@
 
 import os
 import sys
-from typing import Final
-
-_STANDARD: Final = range(3)
 
 
 def open_closed() -> None:
@@ -12,7 +9,7 @@ def open_closed() -> None:
 
     Otherwise the next file or socket gets its number, and what a library prints goes there; and Python has no stream to write to.
     """
-    for number in _STANDARD:
+    for number in range(3):
         try:
             os.fstat(number)
         except OSError:

@@ -17,9 +17,10 @@ from typing import Final, NamedTuple
 
 from authz_server.observe.totals import SupervisorMetrics, add
 from authz_server.server.admin import Admin
+from authz_server.server.events import Event
 from authz_server.server.link import Link
 from authz_server.server.report import READY, Report
-from authz_server.server.signals import Event, Signals
+from authz_server.server.signals import Signals
 from authz_server.server.workers import pause
 
 ANSWER_SECONDS: Final = 0.8  # for a worker to answer the admin port, whose callers wait a second

@@ -4,15 +4,14 @@ import functools
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from authz_server.demo.process import Process, free_port
 from tests.e2e.stack import two_ports
+from tests.waiting import PATIENCE, until
 
-SECONDS = 120.0  # for a start on a machine that is busy; nothing is right or wrong by how long it takes
 CONFIGURATION = "version: 1\napis: {shop: {routes: {/: {GET: {authorization_type: NONE}}}}}\n"
 FIRST = ("unshare", "-rpf", "--mount-proc", "--kill-child")  # of a container: the kernel gives it no signal that it does not handle
 DOORS = {"grpcio": "grpc", "asyncio": "uvloop"}
@@ -77,7 +76,7 @@ def ended(process):
     Returns:
         Its status, and whether its log is without a traceback.
     """
-    status = process.wait(SECONDS)
+    status = process.wait(PATIENCE)
     log = process.log.read_text()
     assert "struck" in log, log
     return status, "Traceback" not in log and "Exception" not in log
@@ -108,7 +107,7 @@ def test_sigint_ends_a_start_with_0_and_without_a_traceback(start, moment):
 def test_sighup_does_not_end_a_start(start, moment):
     """Before the first load there is nothing to load again; later it is one more load."""
     with start("SIGHUP", moment) as process:
-        process.wait_until(lambda: "listens on" in process.log.read_text(), SECONDS)
+        process.wait_until(lambda: "listens on" in process.log.read_text(), PATIENCE)
         assert "struck" in process.log.read_text()
 
 
@@ -131,7 +130,7 @@ def test_sigterm_ends_a_worker_that_starts_without_a_traceback(start, moment):
 def test_a_loader_ends_with_the_server_that_waits_for_it(start, tmp_path):
     """It would else read a large configuration to its end, for nobody."""
     with start("SIGSTOP", "open CONFIG", who="loader") as process:
-        process.wait_until(lambda: "struck" in process.log.read_text(), SECONDS)
+        process.wait_until(lambda: "struck" in process.log.read_text(), PATIENCE)
         (loader,) = loaders(tmp_path / "authz.yaml")
         os.kill(processes()[loader][0], 9)
         until(lambda: not loaders(tmp_path / "authz.yaml"))
@@ -141,10 +140,10 @@ def test_a_loader_ends_with_the_server_that_waits_for_it(start, tmp_path):
 def test_pid_1_takes_orphans_away(start, workers):
     """A probe that runs in the container leaves its children to it; each would else stand there until the container ends."""
     with start("SIGCONT", MOMENTS["click is imported"], "--workers", workers, listen=two_ports(), first=True) as process:
-        process.wait_until(lambda: "listens on" in process.log.read_text(), SECONDS)
+        process.wait_until(lambda: "listens on" in process.log.read_text(), PATIENCE)
         (server,) = (pid for pid, (parent, _) in processes().items() if parent == process.pid)
         inside = ["nsenter", "--user", "--pid", "--target", str(server), "--preserve-credentials"]
-        subprocess.run([*inside, "sh", "-c", "sleep 0.1 & sleep 0.1 &"], check=True, timeout=SECONDS)
+        subprocess.run([*inside, "sh", "-c", "sleep 0.1 & sleep 0.1 &"], check=True, timeout=PATIENCE)
         until(lambda: (server, "sleep") not in processes().values())
         assert process.running()
 
@@ -159,14 +158,6 @@ def processes():
             continue
         found[int(entry.parent.name)] = int(after.split()[1]), before.partition("(")[2]
     return found
-
-
-def until(condition):
-    """Wait until something comes true."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def loaders(config):

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import grpc
@@ -14,8 +13,8 @@ import pytest
 
 from authz_server.demo.process import Process, authz_server, free_port
 from tests.e2e.stack import ask
+from tests.waiting import PATIENCE, until
 
-SECONDS = 120.0  # for a start on a machine that is busy
 CONFIGURATION = "version: 1\napis: {shop: {routes: {/: {GET: {authorization_type: NONE}}}}}\n"
 CLOSED = {"input": "<&-", "output": ">&-", "error": "2>&-", "all": "<&- >&- 2>&-"}
 
@@ -35,7 +34,9 @@ def failed(*arguments, environment=None):
         Its status, and what its log says.
     """
     command = [sys.executable, "-P", "-m", "authz_server", "serve", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, env={**os.environ, **(environment or {})})
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE, check=False, env={**os.environ, **(environment or {})}
+    )
     told = [json.loads(line) for line in ended.stderr.splitlines()]
     assert all(list(line) == ["time", "level", "message"] for line in told if "worker" not in line)
     return ended.returncode, [line["message"] for line in told if line["level"] == "error"]
@@ -49,13 +50,13 @@ def test_standard_streams_may_be_closed(tmp_path, config, transport, closed, wor
     shell = ["/bin/sh", "-c", f'exec "$@" {CLOSED[closed]}', "sh"]
     flags = ["--transport", transport, "--drain-seconds", "0", "--workers", workers]
     with Process([*shell, *command, *flags], log=tmp_path / "log") as process:
-        process.wait_until(lambda: answers(port), SECONDS)
+        process.wait_until(lambda: answers(port), PATIENCE)
 
         standard = {number: str(Path(f"/proc/{process.pid}/fd/{number}").readlink()) for number in range(3)}
         ours = {number for number, place in standard.items() if place == "/dev/null"}
         assert ours == {"input": {0}, "output": {0, 1}, "error": {0, 2}, "all": {0, 1, 2}}[closed]
         process.send(signal.SIGTERM)
-        assert process.wait(SECONDS) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_an_output_that_nobody_reads_is_no_failure(tmp_path, config, transport):
@@ -70,7 +71,7 @@ def test_an_output_that_nobody_reads_is_no_failure(tmp_path, config, transport):
     try:
         until(lambda: answers(port))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(SECONDS) == 0
+        assert process.wait(PATIENCE) == 0
     finally:
         process.kill()
         process.wait()
@@ -83,14 +84,6 @@ def answers(port):
         return ask(f"127.0.0.1:{port}", "GET", "/").status.code == 0
     except grpc.RpcError:
         return False
-
-
-def until(condition):
-    """Wait until something comes true."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_bad_configuration_is_told_in_the_log(config):
@@ -138,7 +131,7 @@ def test_a_bare_port_is_one_of_loopback(tmp_path, config, transport):
     port = free_port()
     command = ["serve", "--config", str(config), "--listen", str(port), "--transport", transport, "--drain-seconds", "0"]
     with authz_server(*command, log=tmp_path / "log") as process:
-        process.wait_until(lambda: f"listens on 127.0.0.1:{port}" in process.log.read_text(), SECONDS)
+        process.wait_until(lambda: f"listens on 127.0.0.1:{port}" in process.log.read_text(), PATIENCE)
 
         assert answers(port)
         with socket.socket() as client:

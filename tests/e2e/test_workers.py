@@ -133,7 +133,7 @@ def test_a_warning_about_the_configuration_is_logged_by_one_worker(start_workers
 
     assert [(entry["worker"], entry["level"]) for entry in warned()] == [(0, "warning")]
     server.process.send(signal.SIGHUP)
-    until(lambda: [server.sample(f'authz_configuration_generation{{worker="{number}"}}') for number in (0, 1)] == [2, 2], 120.0)
+    until(lambda: [server.sample(f'authz_configuration_generation{{worker="{number}"}}') for number in (0, 1)] == [2, 2])
     assert [entry["worker"] for entry in warned()] == [0, 0]
     assert f"{server.config}:" in warned()[1]["message"]
 

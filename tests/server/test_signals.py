@@ -4,8 +4,11 @@ import select
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import authz_server
 
 PROGRAM = """
 import threading
@@ -51,3 +54,12 @@ def test_no_signal_sleeps_until_the_next_one(process):
 
         assert select.select([process.stdout], [], [], 5)[0]
         assert process.stdout.readline() == b"drain\n"
+
+
+def test_what_takes_long_to_import_comes_after_the_handlers():
+    """A signal that comes before them ends the process as the system has it, and is lost to PID 1."""
+    folder = Path(authz_server.__file__).parent.parent
+    heavy = {"typing", "logging", "click", "grpc", "uvloop", "authz_server.cli"}
+    program = f"import sys; sys.path.append({str(folder)!r}); import authz_server.__main__; print(sorted({heavy} & sys.modules.keys()))"
+
+    assert subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,5 @@
+"""What signals ask a server to do."""
+
+from typing import Literal
+
+Event = Literal["reload", "drain", "stop"]
