@@ -133,7 +133,7 @@ def test_a_proxy_that_cannot_be_used_is_logged(config, caplog, monkeypatch):
     assert "hunter2" not in caplog.text
 
 
-def test_what_can_hardly_be_meant_is_logged(config, caplog):
+def test_warnings_are_logged(config, caplog):
     """A program hears the warnings of its configuration, as a server does."""
     authz_server.load(*config).close()
 

@@ -47,7 +47,7 @@ class Report(NamedTuple):
 
     @property
     def warnings(self) -> Sequence[ConfigurationWarning]:
-        """What can hardly be meant."""
+        """What is probably a mistake."""
         return () if self.loaded is None else self.loaded.warnings
 
 
@@ -90,7 +90,7 @@ def as_github(report: Report) -> str:
 
 
 def as_text(report: Report) -> str:
-    """Write what was understood, then what can hardly be meant."""
+    """Write what was understood, then what is probably a mistake."""
     if report.loaded is None:
         return "\n".join(listed(report.problems))
     lines = [f"{report.file}: good", *_summary(report.loaded)]

@@ -35,7 +35,7 @@ def _fault(text: str) -> str:
     pool_id = _POOL_ID.fullmatch(text)
     if pool_id is not None:
         return f" but a pool id; its ARN is arn:aws:cognito-idp:{pool_id[1]}:{{account}}:userpool/{text}"
-    parts = text.split(":")
+    parts = text.split(":", _PARTS - 1)
     if parts[0] != "arn" or len(parts) != _PARTS:
         return f", expected {_FORM}"
     _, partition, service, region, account, resource = parts

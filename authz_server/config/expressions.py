@@ -77,7 +77,11 @@ def can_match(text: str, characters: str) -> bool:
     Returns:
         False where it can not, as far as the first characters of what it matches tell.
     """
-    low, high = _library().compile(rf"\A(?:{text})\z").possiblematchrange(_PREFIX)
+    library = _library()
+    try:
+        low, high = library.compile(rf"\A(?:{text})\z").possiblematchrange(_PREFIX)
+    except library.error:  # it has no range, as where it matches single bytes
+        return True
     first = _first_from(low.decode(errors="replace"), characters)
     return first is not None and first.encode() <= high
 

@@ -20,7 +20,7 @@ class Loaded:
         path: of its file; key set and certificate files are found beside it.
         configuration: what it says.
         endpoint: URL of the Cognito service, without a slash at the end, or "" for AWS's own.
-        warnings: what can hardly be meant, in the order of the file.
+        warnings: what is valid and probably a mistake, in the order of the file.
     """
 
     path: Path

@@ -34,7 +34,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class ConfigurationWarning(Problem):
-    """Something in a good configuration that can hardly be meant.
+    """Something in a valid configuration that is probably a mistake.
 
     Args:
         name: what `ignore_warnings` calls it.
@@ -46,8 +46,8 @@ class ConfigurationWarning(Problem):
 
     @property
     def remedy(self) -> str:
-        """How to say that it is meant."""
-        return f"if it is meant: `ignore_warnings: [{self.name}]` {self.where}"
+        """How to say that it is intended."""
+        return f"if this is intended: `ignore_warnings: [{self.name}]` {self.where}"
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.message} ({self.remedy})"

@@ -1,4 +1,4 @@
-"""Warnings: a good configuration that can hardly be meant so. Each is a function; its name is what `ignore_warnings` lists."""
+"""Warnings: what is valid in a configuration and probably a mistake. Each is a function; its name is what `ignore_warnings` lists."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -60,7 +60,7 @@ class Found(NamedTuple):
 
 
 def warnings(source: Source, loaded: Loaded) -> list[ConfigurationWarning]:
-    """Find what can hardly be meant, and is not ignored.
+    """Find what is probably a mistake, and is not ignored.
 
     Args:
         source: the file.
@@ -95,7 +95,7 @@ def region_differs(loaded: Loaded) -> Iterator[Found]:
         if arn.region != region and not _is_elsewhere(loaded, arn):
             message = (
                 f"the ARN's region is {arn.region!r}, and the pool id {arn.pool_id!r} begins with {region!r}: "
-                "right for a replica; otherwise a slip, and no key is ever found"
+                "right for a replica; otherwise a typing error, and no key is ever found"
             )
             yield _of_authorizer(loaded, name, message, "provider_arns", index)
 
@@ -117,11 +117,11 @@ def expression_matches_nothing(loaded: Loaded) -> Iterator[Found]:
             continue
         why = ""
         if not can_match(text, _APP_CLIENT_CHARACTERS):
-            why = "no app client id can match: they are small letters and digits. It is compared with `aud`, not with the header"
+            why = "no app client id can match, since they are lower-case letters and digits; the expression is compared with `aud`, not with the header"
         elif authorizer.app_clients is not None and not any(map(expression(text).fullmatch, authorizer.app_clients)):
             why = "none of app_clients matches"
         if why:
-            yield _of_authorizer(loaded, name, f"{text!r}: {why}; every token is refused", "identity_validation_expression")
+            yield _of_authorizer(loaded, name, f"{text!r}: {why}. Every token is refused", "identity_validation_expression")
 
 
 def expression_with_scopes(loaded: Loaded) -> Iterator[Found]:
@@ -132,7 +132,9 @@ def expression_with_scopes(loaded: Loaded) -> Iterator[Found]:
             first.setdefault(method.authorizer, path)
     for name, path in first.items():
         if loaded.configuration.authorizers[name].identity_validation_expression is not None:
-            message = "an ordinary access token has no `aud` to match, so that routes with scopes refuse every token, as on API Gateway; such as {}"
+            message = (
+                "an ordinary access token has no `aud` to match, so routes with scopes, such as {}, refuse every token, as on API Gateway"
+            )
             found = _of_authorizer(loaded, name, message, "identity_validation_expression")
             yield found._replace(other=path)
 
@@ -167,21 +169,21 @@ def unusable_identity_source(loaded: Loaded) -> Iterator[Found]:
     for name, authorizer in loaded.configuration.authorizers.items():
         header = identity_header(authorizer.identity_source)
         if header in _NEVER_A_TOKEN:
-            message = f"header {header!r} never holds a bare token, with or without `Bearer `: every request is 401"
+            message = f"header {header!r} never holds a bare token: every request is 401"
             yield _of_authorizer(loaded, name, message, "identity_source")
 
 
 def no_apis(loaded: Loaded) -> Iterator[Found]:
     """Warn of a file without apis."""
     if not loaded.configuration.apis:
-        yield Found(("apis",), "there are no apis: every check is denied with 403", "at the top")
+        yield Found(("apis",), "there are no apis, so every check is denied with 403", "at the top")
 
 
 def api_without_routes(loaded: Loaded) -> Iterator[Found]:
     """Warn of an api that has no resource, or none with a method."""
     for name, api in loaded.configuration.apis.items():
         if not any(api.routes.values()):
-            message = f"api {name!r} has no routes: every check is denied with 403, but for those where Envoy's context_extensions name an authorizer"
+            message = f"api {name!r} has no routes, so every check is denied with 403 unless Envoy's context_extensions name an authorizer"
             yield Found(("apis", name), message, f"in api {name!r}", (api,))
 
 
@@ -191,7 +193,7 @@ def public_under_protected(loaded: Loaded) -> Iterator[Found]:
         if not any(_is_protected_proxy(template, api) for template in api.routes):
             continue
         for template, method, asked, other, by in Guards(api.routes, loaded.configuration.authorizers).exemptions():
-            message = f"{method} {template} is public, and {by} {other} ({{}}), which would take it, is not"
+            message = f"{method} {template} is public, although {by} {other} ({{}}), which would match it too, is guarded"
             path = ("apis", name, "routes", template, method)
             parts = (asked, api)
             yield Found(path, message, "in this method", parts, other=("apis", name, "routes", other, by))
@@ -204,8 +206,8 @@ def less_guarded_method(loaded: Loaded) -> Iterator[Found]:
             asks = "is public, unlike" if target.authorizer is None else "asks for less than"
             such = "" if path == template else f", such as {path},"
             message = (
-                f"requests {', '.join(methods)} {template}{such} go to {by} {other} ({{}}), which {asks} {guarded} {template}; "
-                "as on API Gateway. Name these methods here, or ANY"
+                f"requests {', '.join(methods)} {template}{such} go to {by} {other} ({{}}), which {asks} {guarded} {template}, "
+                "as on API Gateway. Declare these methods here, or ANY"
             )
             where = f"in {guarded} {template}"
             parts: tuple[Part, ...] = (*api.routes[template].values(), target, api)
@@ -216,12 +218,12 @@ def plaintext_keys(loaded: Loaded) -> Iterator[Found]:
     """Warn of keys that others can change on their way."""
     for pool_id, pool in loaded.configuration.user_pools.items():
         if pool.jwks_uri is not None and is_open(pool.jwks_uri):
-            message = f"the keys of {pool_id!r} come over plain http: who can change the answer can sign tokens"
+            message = f"the keys of {pool_id!r} come over plain http: whoever can change the response can sign tokens"
             yield Found(("user_pools", pool_id, "jwks_uri"), message, f"in user pool {pool_id!r}", (pool,))
 
 
 def claim_headers_collide(loaded: Loaded) -> Iterator[Found]:
-    """Warn of headers that upstreams take for one which read `_` and `.` as `-`."""
+    """Warn of headers that are one to upstreams which read `_` and `.` as `-`."""
     tokens = {_folded(identity_header(each.identity_source)): name for name, each in loaded.configuration.authorizers.items()}
     for name, api in loaded.configuration.apis.items():
         first: dict[str, str] = {}
@@ -229,10 +231,10 @@ def claim_headers_collide(loaded: Loaded) -> Iterator[Found]:
             other = first.setdefault(_folded(header), header)
             path = ("apis", name, "claim_headers", header)
             if other != header:
-                message = f"many upstreams take {header!r} and {other!r} ({{}}) for one header"
+                message = f"many upstreams treat {header!r} and {other!r} ({{}}) as one header"
                 yield Found(path, message, f"in api {name!r}", (api,), other=("apis", name, "claim_headers", other))
             elif _folded(header) in tokens:
-                message = f"many upstreams take {header!r} for the identity source of authorizer {tokens[_folded(header)]!r}"
+                message = f"many upstreams treat {header!r} as the identity source of authorizer {tokens[_folded(header)]!r}"
                 yield Found(path, message, f"in api {name!r}", (api,))
 
 

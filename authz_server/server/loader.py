@@ -23,7 +23,7 @@ def parts(path: Path, environment: Mapping[str, str], niceness: int = 0, warn: C
         path: of its file.
         environment: of the child; for the file's `${NAME}`.
         niceness: of the child; 0 is this process's own.
-        warn: called with each line about what is good and can hardly be meant.
+        warn: called with each warning, as a line.
 
     Yields:
         Its parts, once all of the file was found good.

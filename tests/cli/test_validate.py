@@ -112,12 +112,12 @@ def test_a_long_table_is_cut(run):
     [(WARNED, "Warnings (1)", "any_app_client"), (LEAK, "Methods that lead to less guarded routes (1)", "less_guarded_method")],
 )
 def test_warnings_have_sections_of_their_own(run, text, title, name):
-    """What can hardly be meant is told behind the rest and fails nothing, unless that is asked for."""
+    """What is probably a mistake is told behind the rest and fails nothing, unless that is asked for."""
     status, out, _ = run(text, "FILE")
 
     assert status == 0
     assert f"\n\n{title}\n  FILE:" in out
-    assert f"\n      if it is meant: `ignore_warnings: [{name}]` in " in out
+    assert f"\n      if this is intended: `ignore_warnings: [{name}]` in " in out
     assert run(text, "FILE", "--strict")[:2] == (1, out)
     assert run(text + f"ignore_warnings: [{name}]", "FILE", "--strict")[0] == 0
 

@@ -4,6 +4,7 @@ import pytest
 
 from authz_server.config import arns
 
+ARN = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Home00001"
 FORM = ", expected arn:{partition}:cognito-idp:{region}:{account}:userpool/{poolId}"
 END = "expected userpool/{poolId} with a pool id such as eu-west-1_Ab1Cd2Ef3"
 
@@ -15,13 +16,14 @@ END = "expected userpool/{poolId} with a pool id such as eu-west-1_Ab1Cd2Ef3"
         ("eu-west-1_Home00001", " but a pool id; its ARN is arn:aws:cognito-idp:eu-west-1:{account}:userpool/eu-west-1_Home00001"),
         ("arn:aws:cognito-idp:eu-west-1:userpool/eu-west-1_Home00001", FORM),
         ("aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Home00001:x", FORM),
+        (f"{ARN}:x", f": its end is 'userpool/eu-west-1_Home00001:x', {END}"),
         (
             "arn:aws-gov:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Home00001",
             ": partition 'aws-gov' has no user pools, expected one of aws, aws-us-gov, aws-cn, aws-eusc; did you mean 'aws-us-gov'?",
         ),
         (
             "arn:aws:cognito-identity:eu-west-1:111122223333:identitypool/eu-west-1:0f6b",
-            FORM,
+            ": the service is 'cognito-identity', expected 'cognito-idp'",
         ),
         (
             "arn:aws:cognito-identity:eu-west-1:111122223333:userpool/eu-west-1_Home00001",

@@ -1,17 +1,18 @@
 """Guards: where a resource lacks a method, the route that answers in its place is found if it asks for less."""
 
 import itertools
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from authz_server.config import guards as search
 from authz_server.config.guards import MAX_FOUND, Guards
 from authz_server.config.schema import Authorizer, Method
-from authz_server.core.routes import METHODS, parse
+from authz_server.core.routes import METHODS, Routes, parse
 
 ARNS = [f"arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Home0000{number}" for number in range(2)]
 AUTHORIZERS = {
@@ -269,3 +270,20 @@ def test_a_leak_is_found_exactly_where_a_request_shows_it(routes: Mapping[str, M
                 expected.add((here[0], there[0], method))
 
     assert {(leak.template, leak.other, method) for leak in guards.leaks() for method in leak.methods} == expected
+
+
+@given(ROUTES)
+@settings(max_examples=80, deadline=None)
+def test_a_leak_is_where_the_server_sends_the_request(routes: Mapping[str, Mapping[str, Method]]) -> None:
+    """The index of a running server finds the other template for the path that is told, and the guarded one for its method."""
+    index: Routes[str] = Routes()
+    for template, methods in routes.items():
+        try:
+            index.add(template, dict.fromkeys(methods, template))
+        except ValueError:  # two parameters at one level
+            assume(False)  # noqa: FBT003 - hypothesis's own
+
+    for leak in Guards(routes, AUTHORIZERS).leaks():
+        path = re.sub(r"\{.*?\}", "value", leak.path)[1:].split("/")
+        assert {index.find(path, method) for method in leak.methods} == {leak.other}
+        assert index.find(path, leak.guarded) == leak.template

@@ -1,4 +1,4 @@
-"""Warnings: each is told at its place, with a reason, unless the file says that it is meant."""
+"""Warnings: each is told at its place, with a reason, unless the file says that it is intended."""
 
 import re
 from pathlib import Path
@@ -75,7 +75,7 @@ def test_region_differs(warned):
     """A pool id that begins with another region is a replica's, or a slip."""
     message = (
         "the ARN's region is 'eu-west-1', and the pool id 'us-east-1_Home00001' begins with 'us-east-1': "
-        "right for a replica; otherwise a slip, and no key is ever found"
+        "right for a replica; otherwise a typing error, and no key is ever found"
     )
     assert warned(home(arn=ARN.replace(POOL, "us-east-1_Home00001"))) == [("3:52", "region_differs", IN_HOME, message)]
 
@@ -145,11 +145,13 @@ def test_expression_matches_nothing(warns, text):
     head = HOME.replace(", app_clients: [web1]", "")
     warns(
         home(f", »identity_validation_expression: '{text}'", head=head),
-        ("expression_matches_nothing", IN_HOME, f"{text!r}: no app client id can match: they are small letters and digits"),
+        ("expression_matches_nothing", IN_HOME, f"{text!r}: no app client id can match, since they are lower-case letters and digits"),
     )
 
 
-@pytest.mark.parametrize("text", ["web[0-9]+", ".*", "a|B", "[0-9a-z]{26}", "1example23456789", "(?i)WEB1", "[A-Za-z0-9]+", "z.*", ""])
+@pytest.mark.parametrize(
+    "text", ["web[0-9]+", ".*", "a|B", "[0-9a-z]{26}", "1example23456789", "(?i)WEB1", "[A-Za-z0-9]+", "z.*", "\\C*", ""]
+)
 def test_expression_that_may_match(warned, text):
     """What can match the id of an app client is not told."""
     head = HOME.replace(", app_clients: [web1]", "")
@@ -161,7 +163,7 @@ def test_expression_and_app_clients_exclude_each_other(warns, warned):
     """Where app clients are listed, the expression must match one of them."""
     warns(
         home(", »identity_validation_expression: 'mobile.*'"),
-        ("expression_matches_nothing", IN_HOME, "'mobile.*': none of app_clients matches; every token is refused"),
+        ("expression_matches_nothing", IN_HOME, "'mobile.*': none of app_clients matches. Every token is refused"),
     )
     assert warned(home(", identity_validation_expression: 'web.*'")) == []
 
@@ -236,7 +238,7 @@ apis:
       /health: {{»GET: {PUBLIC}, OPTIONS: {PUBLIC}}}
       /{{proxy+}}: {{ANY: {{authorizer: home}}}}
 """,
-        ("public_under_protected", "in this method", "authz.yaml:7:19), which would take it, is not"),
+        ("public_under_protected", "in this method", "authz.yaml:7:19), which would match it too, is guarded"),
     )
 
 
@@ -244,8 +246,8 @@ apis:
     ("asks", "template", "piece"),
     [
         (PUBLIC, "/{proxy+}", "requests HEAD, PATCH, POST, PUT, DELETE /pets/{id} go to ANY /{proxy+} ("),
-        (PUBLIC, "/{proxy+}", "which is public, unlike GET /pets/{id}; as on API Gateway."),
-        ("{authorizer: home}", "/{proxy+}", "which asks for less than GET /pets/{id}; as on API Gateway."),
+        (PUBLIC, "/{proxy+}", "which is public, unlike GET /pets/{id}, as on API Gateway."),
+        ("{authorizer: home}", "/{proxy+}", "which asks for less than GET /pets/{id}, as on API Gateway."),
         (PUBLIC, "/{x}/mine", "requests HEAD, PATCH, POST, PUT, DELETE /pets/{id}, such as /pets/mine, go to ANY /{x}/mine ("),
     ],
 )
@@ -281,8 +283,8 @@ def test_claim_headers_collide(warns):
     api = "apis: {shop: {claim_headers: {x-a-b: sub, »x_a.b: sub, »x_api_token: sub}, routes: {/: {GET: {authorizer: home}}}}}"
     warns(
         head + api,
-        ("claim_headers_collide", IN_SHOP, "many upstreams take 'x_a.b' and 'x-a-b' ("),
-        ("claim_headers_collide", IN_SHOP, "many upstreams take 'x_api_token' for the identity source of authorizer 'home'"),
+        ("claim_headers_collide", IN_SHOP, "many upstreams treat 'x_a.b' and 'x-a-b' ("),
+        ("claim_headers_collide", IN_SHOP, "many upstreams treat 'x_api_token' as the identity source of authorizer 'home'"),
     )
 
 
@@ -357,11 +359,12 @@ def test_each_warning_is_documented():
 
 
 def test_a_warning_says_how_to_ignore_it(configure, tmp_path):
-    """Its text has the place, the reason, and the line that says that it is meant."""
+    """Its text has the place, the reason, and the line that silences it."""
     (found,) = configure("version: 1\napis: {shop: {}}").warnings
 
     assert (
-        str(found) == f"{tmp_path}/authz.yaml:2:8: {found.message} (if it is meant: `ignore_warnings: [api_without_routes]` in api 'shop')"
+        str(found)
+        == f"{tmp_path}/authz.yaml:2:8: {found.message} (if this is intended: `ignore_warnings: [api_without_routes]` in api 'shop')"
     )
 
 

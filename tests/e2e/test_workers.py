@@ -124,7 +124,7 @@ def test_one_admin_port_speaks_for_all(workers):
 
 
 def test_a_warning_about_the_configuration_is_logged_by_one_worker(start_workers):
-    """All load the same file, at the start and at each reload; the first one says what can hardly be meant."""
+    """All load the same file, at the start and at each reload; the first one logs the warnings."""
     server = start_workers()
     line = "takes the tokens of every app client"
 
