@@ -15,6 +15,7 @@ import pytest
 from authz_server.core.authorizers import KeysPending
 from authz_server.core.user_pools import KeySettings
 from authz_server.core.user_pools import UserPool as Place
+from authz_server.keys import life_cycle
 from authz_server.keys import refresher as refreshing
 from authz_server.keys.fetch import Answer, Fetch, FetchError
 from authz_server.keys.life_cycle import PoolState, Standing
@@ -606,6 +607,13 @@ def test_fetches_at_once_are_bounded(make: Make, pool: UserPool, clock: ManualCl
     assert {observer.next().keys.pool for _ in pools} == set(pools)
 
 
+@pytest.fixture
+def _no_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no failed fetch become due by the loop's own time, however long the test takes."""
+    monkeypatch.setattr(life_cycle, "FIRST_RETRY_SECONDS", 1e6)
+    monkeypatch.setattr(life_cycle, "KEYLESS_RETRY_SECONDS", 1e6)
+
+
 class World:
     """Places of keys of which some fall silent: whoever asks there waits until the end of the test."""
 
@@ -624,7 +632,7 @@ class World:
         return Answer(self._document)
 
 
-@pytest.mark.usefixtures("_patience")
+@pytest.mark.usefixtures("_patience", "_no_retry")
 @pytest.mark.parametrize("asked", [True, False], ids=["that checks wait for", "that are due"])
 def test_dead_pools_keep_no_good_pool_from_its_fetch(
     asked: bool,  # noqa: FBT001 - a parameter of the test
