@@ -46,10 +46,10 @@ def test_a_broken_expression_is_refused(text, wrong):
 def test_nested_repetition_is_linear():
     """An expression that takes a backtracking library until the end of time is answered at once."""
     compiled = expression("(a*)*b")
-    start = time.perf_counter()
+    start = time.process_time()
 
     assert compiled.fullmatch("a" * 16_000) is None
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_bad_expression_writes_nothing_to_stderr(capfd):

@@ -159,12 +159,12 @@ def test_ten_thousand_routes_load_in_seconds(tmp_path):
         lines += [f"      /r{number // 100}/s{number % 100}/{{id}}:", "        GET: {authorizer: home, authorization_scopes: [a/read]}"]
     path = tmp_path / "large.yaml"
     path.write_text("\n".join(lines))
-    start = time.perf_counter()
+    start = time.process_time()
 
     gateway = compile_gateway(load(path, {}), lambda _: None)
 
     assert gateway.apis["a"].route(["r99", "s99", "x"], "GET").label == "GET /r99/s99/{id}"
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
 
 
 def attempt(path: Path, content: bytes) -> Loaded | ConfigurationError:

@@ -11,6 +11,7 @@ from authz_server.transport.door import Door
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.grpcio import GrpcioDoor
 from authz_server.transport.guard import OPEN
+from tests.waiting import PATIENCE
 
 TRANSPORTS = ("grpcio", "asyncio")
 
@@ -33,6 +34,6 @@ def behind(transport: str, check: Check) -> Iterator[Callable[[bytes], bytes]]:
     try:
         with grpc.insecure_channel(address) as channel:
             call = channel.unary_unary("/envoy.service.auth.v3.Authorization/Check")
-            yield lambda data: call(data, timeout=10, wait_for_ready=True)
+            yield lambda data: call(data, timeout=PATIENCE, wait_for_ready=True)
     finally:
         door.stop(0)

@@ -289,6 +289,6 @@ def test_cwe_1333_an_expression_takes_linear_time(tmp_path, expression, ttl):
     made.swap(compile_gateway(load(path, {}), lambda _: StaticKeys(POOL)))
     long = POOL.id_token(exp=NOW + 600, aud="a" * 11_000 + "-")
 
-    began = time.perf_counter()
+    began = time.process_time()
     assert {status(asked(made, path="/admin", authorization=long)) for _ in range(100)} == {401}
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10

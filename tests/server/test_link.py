@@ -9,8 +9,7 @@ import pytest
 from authz_server.server import link
 from authz_server.server.link import Link, attach
 from authz_server.server.report import READY
-
-PATIENCE = 5
+from tests.waiting import PATIENCE
 
 
 class Ends:

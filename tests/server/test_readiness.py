@@ -5,6 +5,7 @@ import threading
 from authz_server.core.revocations import Revocations
 from authz_server.server.readiness import Readiness
 from authz_server.server.report import Report
+from tests.waiting import PATIENCE
 
 
 class Keys:
@@ -80,7 +81,7 @@ def test_keys_that_come_at_the_very_moment_of_the_drain_do_not_hide_it():
     readiness = Readiness(keys, told.append)
     readiness.update()
 
-    assert draining.wait(5)
+    assert draining.wait(PATIENCE)
     assert not readiness.ready
     assert told == [True, False]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import authz_server
+from tests.waiting import PATIENCE
 
 PROGRAM = """
 import threading
@@ -52,7 +53,7 @@ def test_no_signal_sleeps_until_the_next_one(process):
     for _ in range(2_000):
         process.send_signal(signal.SIGTERM)
 
-        assert select.select([process.stdout], [], [], 5)[0]
+        assert select.select([process.stdout], [], [], PATIENCE)[0]
         assert process.stdout.readline() == b"drain\n"
 
 
