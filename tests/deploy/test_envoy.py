@@ -9,6 +9,7 @@ from authz_server.cli.serve import serve
 from authz_server.demo import envoy
 from authz_server.envoy import stubs
 from tests.deploy.samples import ENVOY, KUBERNETES, documents, members
+from tests.waiting import PATIENCE
 
 CONFIGURATION = documents(ENVOY)[0]
 (LISTENER,) = CONFIGURATION["static_resources"]["listeners"]
@@ -29,7 +30,7 @@ def test_envoy_accepts_it():
     """The real Envoy finds no mistake in it."""
     command = [envoy.binary(), "--mode", "validate", "--log-level", "warning", "-c", ENVOY]
 
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip().endswith("OK")

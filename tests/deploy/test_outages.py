@@ -2,11 +2,14 @@
 
 import signal
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,12 +20,36 @@ from authz_server.demo.process import free_port
 from authz_server.demo.upstream import Upstream
 from authz_server.envoy import response, stubs
 from authz_server.testing import LocalCognito, UserPool
-from tests.e2e.stack import Edge, Server
+from tests.e2e.stack import Edge, Server, ext_authz, patient
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.e2e
 
-DRAIN_SECONDS = 4.0  # less than the default, more than Envoy's health check needs
-SLOW_SECONDS = 0.3  # a try may take 0.5
+SLOW_SECONDS = 0.3  # many times the back-off between two tries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door(Edge):
+    """An Envoy that says what it thinks of the servers.
+
+    Args:
+        admin: port that tells.
+    """
+
+    admin: int
+
+    def healthy(self) -> int:
+        """Count the servers that it asks."""
+        stats = f"http://127.0.0.1:{self.admin}/stats?filter=^cluster.authz.membership_healthy$"
+        with urllib.request.urlopen(stats, timeout=PATIENCE) as answer:
+            return int(answer.read().decode().rpartition(": ")[2])
+
+
+def hasty(configuration: dict[str, Any]) -> dict[str, Any]:
+    """Let Envoy give a try up ten times as late as deployed, which is soon enough for a test, and late for a machine that stands still."""
+    asks = ext_authz(patient(configuration))["grpc_service"]
+    asks["timeout"], asks["retry_policy"]["retry_back_off"]["max_interval"] = "60s", "5s"
+    return configuration
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +66,19 @@ def running() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def edge(running, tmp_path) -> Callable[..., Edge]:
-    """Start an Envoy, as deployed, in front of servers at some ports."""
+def edge(running, tmp_path) -> Callable[..., Door]:
+    """Start an Envoy, as deployed but for its timeouts, in front of servers at some ports."""
 
-    def start(*ports: int) -> Edge:
+    def start(*ports: int, timeouts: Callable[[dict[str, Any]], dict[str, Any]] = patient) -> Edge:
         upstream, port = Upstream(), free_port()
         running.callback(upstream.close)
         configuration = envoy.moved(envoy.template(), listener=port, upstream=upstream.port)
         (cluster,) = [each for each in configuration["static_resources"]["clusters"] if each["name"] == "authz"]
         addresses = [{"socket_address": {"address": "127.0.0.1", "port_value": each}} for each in ports]
         cluster["load_assignment"]["endpoints"] = [{"lb_endpoints": [{"endpoint": {"address": each}} for each in addresses]}]
-        running.callback(envoy.start(configuration, port=port, folder=tmp_path).stop)
-        return Edge(port=port, variant="as deployed")
+        configuration["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": (admin := free_port())}}}
+        running.callback(envoy.start(timeouts(configuration), port=port, folder=tmp_path).stop)
+        return Door(port=port, variant="as deployed", admin=admin)
 
     return start
 
@@ -62,7 +90,7 @@ def servers(request, running, tmp_path, pool) -> tuple[Server, Server]:
 
     def start(folder: Path) -> Server:
         folder.mkdir()
-        server = Server.start(folder, pool, cognito, "--transport", request.param, "--drain-seconds", str(DRAIN_SECONDS))
+        server = Server.start(folder, pool, cognito, "--transport", request.param, "--drain-seconds", "300")
         running.callback(server.process.stop, signal.SIGKILL)
         return server
 
@@ -79,7 +107,7 @@ def test_nobody_enters_while_no_server_answers(edge, path):
 
 
 def test_a_slow_check_is_waited_for(edge, running):
-    """A server that fetches keys or is busy has half a second, not only the back-off between two tries."""
+    """A server that fetches keys or is busy has the time of a try, not only the back-off between two tries."""
     calls = []
 
     def answer(data: bytes, _: grpc.ServicerContext) -> bytes:
@@ -104,18 +132,27 @@ def test_a_rolling_restart_fails_no_request(edge, servers, pool):
     token = [("authorization", f"Bearer {pool.id_token()}")]
     statuses: Counter[int] = Counter()
 
-    servers[0].process.send(signal.SIGTERM)
-    end = time.monotonic() + DRAIN_SECONDS + 2
-    while time.monotonic() < end:
-        statuses[door.send("GET", "/prod/pets", token).status] += 1
+    def asked_until(condition: Callable[[], bool]) -> None:
+        def ask() -> bool:
+            statuses[door.send("GET", "/prod/pets", token).status] += 1
+            return condition()
 
-    assert not servers[0].process.running()
+        until(ask)
+
+    asked_until(lambda: door.healthy() == 2)
+    servers[0].process.send(signal.SIGTERM)
+    asked_until(lambda: door.healthy() == 1)
+    servers[0].process.send(signal.SIGINT)  # Envoy knows, so the drain has done its work
+    asked_until(lambda: not servers[0].process.running())
+    before = statuses.total()
+    asked_until(lambda: statuses.total() == before + 50)
+
     assert statuses.keys() == {200}
 
 
 def test_a_hung_server_is_stepped_around(edge, servers, pool):
     """When one of two servers hangs, each check that waits for it in vain is tried again at the other."""
-    door = edge(*(server.port for server in servers))
+    door = edge(*(server.port for server in servers), timeouts=hasty)
     token = [("authorization", f"Bearer {pool.id_token()}")]
     assert door.send("GET", "/prod/pets", token).status == 200
 

@@ -22,8 +22,7 @@ from authz_server.keys.life_cycle import PoolState, Standing
 from authz_server.keys.refresher import PLACES, KeyRefresher
 from authz_server.keys.store import PoolKeys
 from authz_server.testing import ManualClock, UserPool
-
-PATIENCE = 10.0  # seconds after which a test that waits has failed
+from tests.waiting import PATIENCE
 
 
 class Ended(NamedTuple):

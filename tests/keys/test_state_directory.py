@@ -18,8 +18,7 @@ from authz_server.core.user_pools import UserPool as Place
 from authz_server.keys.jwks import KeySet, parse
 from authz_server.keys.state_directory import CLOSE_SECONDS, StateDirectory
 from authz_server.testing import ManualClock, UserPool
-
-PATIENCE = 10.0
+from tests.waiting import PATIENCE
 
 
 class Notes:

@@ -15,6 +15,7 @@ from authz_server.keys.jwks import KeySet, parse
 from authz_server.keys.life_cycle import Good, Kept, Miss, PoolState, failed, fetched
 from authz_server.keys.store import KeyStore, PoolKeys
 from authz_server.testing import ManualClock, UserPool
+from tests.waiting import PATIENCE
 
 
 class Recorder:
@@ -197,7 +198,7 @@ def test_many_threads_share_one_fetch(keys: PoolKeys, good: KeySet, clock: Manua
     together = threading.Barrier(16)
 
     def check(number: int) -> Future[None]:
-        together.wait(timeout=10)
+        together.wait(timeout=PATIENCE)
         return pending(keys, f"unseen {number}")
 
     with ThreadPoolExecutor(16) as threads:

@@ -15,10 +15,10 @@ from authz_server.core.user_pools import UserPool as Place
 from authz_server.keys.fetch import Answer, Fetcher, FetchError
 from tests.authority import Authority, Pair
 from tests.forward_proxy import Endpoint, ForwardProxy
+from tests.waiting import PATIENCE
 
 HTTPS = "https://keys.test/jwks.json"
 HTTP = "http://keys.test/jwks.json"
-PATIENCE = 60.0  # seconds for a fetch on a machine with much else to do
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,8 @@ from authz_server.core.decisions import Allow
 from authz_server.observe import decision_log
 from authz_server.observe.decision_log import DecisionLog, writes
 from authz_server.observe.entry import Entry, as_json, fields
+from tests.waiting import PATIENCE
 
-PATIENCE = 10.0  # seconds after which a test that waits has failed
 ALLOWED = Allow(api="pets", route="GET /pets/{petId}", headers=(("x-auth-sub", "secret-sub"),), metadata={"email": "secret-mail"})
 ENTRY = Entry(1_757_430_433.0625, 0.0012345, "GET", "api.test", "11111111-2222-4333-8444-555555555555", ALLOWED)
 

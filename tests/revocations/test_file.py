@@ -11,6 +11,7 @@ from authz_server.core.revocations import Revocation, Revocations
 from authz_server.revocations import file
 from authz_server.revocations.file import FileList
 from authz_server.revocations.source import RevocationsError
+from tests.waiting import PATIENCE
 
 NOW = 1_000.0
 ADA, EVE = Revocation("sub", "ada", 900.0, 2_000.0), Revocation("sub", "eve")
@@ -158,7 +159,7 @@ def test_many_may_revoke_at_one_time(tmp_path):
     command = [sys.executable, "-m", "authz_server", "revoke", "--revocations", str(path)]
     runs = [subprocess.Popen([*command, "--jti", f"j{number}"], stdout=subprocess.DEVNULL) for number in range(6)]
 
-    assert [run.wait(30) for run in runs] == [0] * 6
+    assert [run.wait(PATIENCE) for run in runs] == [0] * 6
     assert {entry.value for entry in file.read(path)} == {f"j{number}" for number in range(6)}
 
 
@@ -232,7 +233,7 @@ def test_an_old_content_does_not_take_the_place_of_a_new_one(path, monkeypatch):
     def slow(line: str) -> Revocation:
         if line == "sub=old":
             parsing.set()
-            assert go_on.wait(10)
+            assert go_on.wait(PATIENCE)
         return parse(line)
 
     monkeypatch.setattr(file, "parse", slow)
@@ -241,7 +242,7 @@ def test_an_old_content_does_not_take_the_place_of_a_new_one(path, monkeypatch):
     first, second = (threading.Thread(target=listed.reload) for _ in range(2))
     path.write_text("sub=old\n")
     first.start()
-    assert parsing.wait(10)
+    assert parsing.wait(PATIENCE)
     path.write_text("sub=new\n")
     second.start()
     second.join(0.3)  # who reads without waiting has ended by now

@@ -11,6 +11,7 @@ import pytest
 
 from authz_server.testing import LocalCognito, UserPool
 from authz_server.testing.signing_key import new_rsa_key
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ def ask() -> Callable[..., Answer]:
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(url, data=body, headers=fields)  # noqa: S310 - the tests' own addresses
         try:
-            response = opener.open(request, timeout=10)
+            response = opener.open(request, timeout=PATIENCE)
         except urllib.error.HTTPError as error:
             response = error
         with response:

@@ -12,12 +12,13 @@ import pytest
 
 from authz_server.testing import Fault, LocalCognito, UserPool
 from authz_server.testing.loopback import MAX_BODY_SIZE
+from tests.waiting import PATIENCE
 
 
 def exchange(cognito: LocalCognito, request: bytes) -> bytes:
     """Send raw bytes and read all that comes back."""
     address = urlsplit(cognito.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(65_536), b""))
@@ -145,14 +146,14 @@ def test_answer_can_break_off(ask, cognito, pool):
 def test_close_ends_delays(ask, pool):
     """Closing does not wait for an answer that a fault holds back."""
     cognito = LocalCognito(pool)
-    cognito.faults[pool.id] = Fault(delay=60)
+    cognito.faults[pool.id] = Fault(delay=600)
     answers = []
     client = threading.Thread(target=lambda: answers.append(ask(cognito.jwks_uri(pool))))
     client.start()
     while not cognito.fetches(pool):
         time.sleep(0.001)
     cognito.close()
-    client.join(5)
+    client.join(PATIENCE)
 
     assert [answer.status for answer in answers] == [200]
 
