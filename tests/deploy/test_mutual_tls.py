@@ -1,10 +1,11 @@
 """deploy/envoy/mutual-tls: a real Envoy asks over mutual TLS, through both doors."""
 
 import subprocess
-import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from authz_server.demo.upstream import Upstream
 from authz_server.testing import LocalCognito, UserPool
 from tests.authority import ENVOY, Authority, Pair, mount
 from tests.deploy.samples import DEPLOY, documents
-from tests.e2e.stack import Edge, Server
-from tests.waiting import until
+from tests.e2e.stack import Edge, Server, patient
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.e2e
 
@@ -58,6 +59,23 @@ def pool() -> UserPool:
     return UserPool()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Door(Edge):
+    """An Envoy that tells how often it has taken up secrets.
+
+    Args:
+        admin: port that tells.
+    """
+
+    admin: int
+
+    def renewals(self) -> int:
+        """Count the secrets that it has taken up: its certificate and the CA, at the start and whenever one is another."""
+        stats = f"http://127.0.0.1:{self.admin}/stats?filter=^cluster.authz.client_ssl_socket_factory.ssl_context_update_by_sds$"
+        with urllib.request.urlopen(stats, timeout=PATIENCE) as answer:
+            return int(answer.read().decode().rpartition(": ")[2])
+
+
 @pytest.fixture
 def running() -> Iterator[ExitStack]:
     """What ends with the test."""
@@ -77,7 +95,7 @@ def server(request, running, tmp_path, pool, servers, clients) -> Server:
 
 
 @pytest.fixture
-def edge(running, tmp_path) -> Callable[..., Edge]:
+def edge(running, tmp_path) -> Callable[..., Door]:
     """Start an Envoy with a certificate, which believes servers of a CA."""
 
     def start(server: Server, client: Pair, ca: bytes) -> Edge:
@@ -85,8 +103,9 @@ def edge(running, tmp_path) -> Callable[..., Edge]:
         upstream, port = Upstream(), free_port()
         running.callback(upstream.close)
         configuration = envoy.moved(written(tmp_path), listener=port, authz=server.port, upstream=upstream.port)
-        running.callback(envoy.start(configuration, port=port, folder=tmp_path).stop)
-        return Edge(port=port, variant="mutual TLS")
+        configuration["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": (admin := free_port())}}}
+        running.callback(envoy.start(patient(configuration), port=port, folder=tmp_path).stop)
+        return Door(port=port, variant="mutual TLS", admin=admin)
 
     return start
 
@@ -97,7 +116,7 @@ def test_envoy_accepts_it(tmp_path, servers, clients):
     (tmp_path / "envoy.yaml").write_text(yaml.safe_dump(written(tmp_path)))
     command = [envoy.binary(), "--mode", "validate", "--log-level", "warning", "-c", tmp_path / "envoy.yaml"]
 
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert run.returncode == 0, run.stderr
     assert "deprecated" not in run.stderr.lower()
@@ -157,24 +176,31 @@ def test_both_sides_rotate_under_load(server, edge, pool, servers, clients, tmp_
     statuses: Counter[int] = Counter()
     new_servers, new_clients = Authority("new servers"), Authority("new clients")
 
-    def ask(seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+    def ask_until(condition: Callable[[], bool]) -> None:
+        def ask() -> bool:
             statuses[door.send("GET", "/prod/pets", token).status] += 1
+            return condition()
+
+        until(ask)
+
+    def ask_a_few() -> None:
+        goal = statuses.total() + 10
+        ask_until(lambda: statuses.total() >= goal)
 
     old, new = servers.issue(uris=[SERVER]), new_servers.issue(uris=[SERVER])
     both_clients, both_servers = clients.certificate + new_clients.certificate, servers.certificate + new_servers.certificate
-    ask(0.5)
-    for place, pair, ca in (
-        ("server", old, both_clients),
-        ("secret", clients.envoy(), both_servers),
-        ("server", new, both_clients),
-        ("secret", new_clients.envoy(), both_servers),
-        ("server", new, new_clients.certificate),
-        ("secret", new_clients.envoy(), new_servers.certificate),
+    ask_a_few()
+    for place, pair, ca, taken_up in (
+        ("server", old, both_clients, lambda: server.log().count("is in use") == 2),
+        ("secret", clients.envoy(), both_servers, lambda: door.renewals() == 4),
+        ("server", new, both_clients, lambda: server.log().count("is in use") == 3),
+        ("secret", new_clients.envoy(), both_servers, lambda: door.renewals() == 5),
+        ("server", new, new_clients.certificate, lambda: server.log().count("is in use") == 4),
+        ("secret", new_clients.envoy(), new_servers.certificate, lambda: door.renewals() == 7),
     ):
         mount(tmp_path / place, pair, ca)
-        ask(1)
+        ask_until(taken_up)
+        ask_a_few()
 
     assert statuses.keys() == {200}
     assert server.log().count("is in use") == 4
