@@ -64,8 +64,8 @@ kube: .venv .venv-protos ## Prove deploy/ with a real API server, Envoy Gateway,
 	sh tests/kube/build.sh
 	sh tests/kube/prove.sh $(PROOFS)
 
-test-load: .venv ## Test servers at twice the load that they can answer (half a minute)
-	$(BIN)/python -m pytest $(RETRIED) -m load tests/e2e
+test-load: .venv ## Tell how fast servers answer at twice the load that they can take, and beside misuse (two minutes)
+	$(BIN)/python -m pytest -m load tests/e2e
 
 test-slow: .venv ## Let a server start in an outage and end with it (a minute and a half, mostly of waiting)
 	$(BIN)/python -m pytest $(RETRIED) -m slow tests/e2e

@@ -1,6 +1,7 @@
 """Misuse of the gRPC port over real sockets: the server stays up, its memory stays bounded, and others are answered."""
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,13 +27,12 @@ from hyperframe.frame import (
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.transport.grpc import framed
 from tests.transport.http2 import CHECK, HEALTH_CHECK, HEALTH_WATCH, PREFACE, Remote, body, greeting, written
+from tests.waiting import PATIENCE, until
 
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 CANCEL = 8
-PATIENCE = 2.0  # no answer beside it takes longer
-SECONDS = 1.1 * PATIENCE  # of misuse: who is kept waiting until its end loses patience
-TIMES = 3  # that it may be tried: a machine with other work may stand still for longer, once
-LONG = 20.0
+SECONDS = 2.0  # of misuse, and until a good client was answered so many times beside it
+ANSWERS = 20
 MEMORY = 64 * 2**20  # that a kind of it may cost, buffers of the door included; grpcio's take the most
 
 
@@ -200,9 +200,9 @@ PAIRS = [list(MISUSES)[at : at + 2] for at in range(0, len(MISUSES), 2)]  # two 
 KEEP_THEIR_MOUTH = {"a client that never reads, CVE-2019-9517"}
 
 
-def misuse(port: int, name: str, until: float):
-    """Misuse connections until the time is up; a new one whenever the server ends one."""
-    while time.monotonic() < until:
+def misuse(port: int, name: str, over: threading.Event):
+    """Misuse connections until it is over; a new one whenever the server ends one."""
+    while not over.is_set():
         with suppress(OSError), Remote(port) as remote:
             remote.socket.settimeout(0.2)
             for octets in MISUSES[name](remote):
@@ -210,7 +210,7 @@ def misuse(port: int, name: str, until: float):
                 if name not in KEEP_THEIR_MOUTH:
                     while select([remote.socket], [], [], 0)[0] and remote.socket.recv(65_536):
                         pass
-                if time.monotonic() > until:
+                if over.is_set():
                     break
 
 
@@ -221,9 +221,12 @@ def memory(server) -> int:
 
 
 def misused(server, names) -> tuple[float, int]:
-    """Misuse a server for a while; give the slowest answer to a good client beside it or just afterwards, in seconds, and the most memory."""
-    until = time.monotonic() + SECONDS
-    misusing = [threading.Thread(target=misuse, args=(server.port, name, until)) for name in names]
+    """Misuse a server until a good client was answered beside it; give its slowest answer, in seconds, and the most memory.
+
+    Who is kept waiting until the misuse ends is kept waiting for ever, and loses patience.
+    """
+    began, answers, over = time.monotonic(), 0, threading.Event()
+    misusing = [threading.Thread(target=misuse, args=(server.port, name, over)) for name in names]
     slowest, most = 0.0, 0
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         check = channel.unary_unary(CHECK, response_deserializer=CheckResponse.FromString)
@@ -232,40 +235,45 @@ def misused(server, names) -> tuple[float, int]:
         def ask():
             nonlocal slowest, most
             asked = time.monotonic()
-            assert check(message(), timeout=LONG).denied_response.status.code == 401
+            assert check(message(), timeout=PATIENCE).denied_response.status.code == 401
             checked = time.monotonic()
-            assert health(b"", timeout=LONG)
+            assert health(b"", timeout=PATIENCE)
             slowest = max(slowest, checked - asked, time.monotonic() - checked)
             most = max(most, memory(server))
 
         for each in misusing:
             each.start()
-        while time.monotonic() < until:
-            ask()
-            time.sleep(0.01)
-        for each in misusing:
-            each.join()
+        try:
+            while answers < ANSWERS or time.monotonic() - began < SECONDS:
+                ask()
+                answers += 1
+                time.sleep(0.01)
+        finally:
+            over.set()
+            for each in misusing:
+                each.join()
         ask()
     return slowest, most
 
 
 @pytest.mark.parametrize("names", PAIRS, ids=" and ".join)
 def test_misuse_hurts_nobody_else(server, transport, names):
-    """The slowest answer to a good client beside it is in time, as is the first afterwards; memory stays in bounds, or comes back to them."""
+    """A good client is answered beside it, as it is afterwards; memory stays in bounds, or comes back to them."""
     before = memory(server)
-    for _ in range(TIMES):
-        slowest, most = misused(server, names)
-        if slowest < PATIENCE:
-            break
-    else:
-        pytest.fail(f"a good client waited for {slowest:.1f} s, and hardly less the other times")
+    _, most = misused(server, names)
     assert server.process.running()
     bound = before + MEMORY * len(names)
     assert most < bound or transport == "grpcio"  # which at times takes what it can for frames of no use, while they come
-    until = time.monotonic() + LONG
-    while memory(server) > bound:
-        assert time.monotonic() < until, "it keeps what the misuse cost"
-        time.sleep(0.1)
+    until(lambda: memory(server) <= bound)
+
+
+@pytest.mark.load
+@pytest.mark.parametrize("names", PAIRS, ids=" and ".join)
+def test_how_long_others_wait_beside_misuse(server, transport, names, capsys):
+    """It is told here, and fails nothing: what a client waits for also depends on the machine."""
+    slowest, _ = misused(server, names)
+    with capsys.disabled():
+        sys.stdout.write(f"\n{transport}: {1000 * slowest:.0f} ms at most beside {' and '.join(names)}\n")
 
 
 def test_many_connections_that_say_nothing_keep_nobody_out(server):

