@@ -17,7 +17,7 @@ MINUTES := 10
 ADDED := env PYTHONPATH=. .venv-server/bin/python
 FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
-# A machine that stands still for a second fails a test of real processes; the report says which tests needed another try.
+# Chaos, and the tools of others, have bounds in seconds that a machine which stands still breaks; the report says which tests needed another try.
 RETRIED := -raR --reruns 2 --reruns-delay 1
 
 .PHONY: help demo demo-smoke test test-slow test-alerts test-manifests kube test-load test-redis test-php conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
@@ -50,7 +50,7 @@ demo-smoke: .venv-demo ## The same until it is ready
 ##@ Test
 
 test: .venv .venv-protos ## Run the tests; core, keys and config are covered to the last branch
-	$(BIN)/python -m pytest $(RETRIED) -n 3 --dist loadfile --cov --cov-report= # files at a time, since they share servers
+	$(BIN)/python -m pytest -n 3 --dist loadfile --cov --cov-report= # files at a time, since they share servers
 	$(BIN)/coverage report --include='$(FULLY_COVERED)' --fail-under=100
 
 test-alerts: ## Test the alerts in deploy/prometheus (needs promtool)
@@ -74,7 +74,7 @@ test-slow: .venv ## Let a server start in an outage and end with it (a minute an
 
 test-redis: .venv ## Test revocations with a real Redis and its TLS (needs redis-server)
 	@command -v redis-server >/dev/null || { echo 'make test-redis needs redis-server (Debian: redis-server)'; exit 1; }
-	$(BIN)/python -m pytest $(RETRIED) -m redis tests/revocations
+	$(BIN)/python -m pytest -m redis tests/revocations
 
 test-php: .venv ## Test which header names PHP takes for an identity header (needs php-cgi)
 	@command -v php-cgi >/dev/null || { echo 'make test-php needs php-cgi (Debian: php-cgi)'; exit 1; }

@@ -32,7 +32,7 @@ def main() -> None:
     for header in options.headers:
         name, _, value = header.partition(": ")
         request.add_header(name, value)
-    with urllib.request.build_opener(KeepErrors).open(request, timeout=10) as answer:
+    with urllib.request.build_opener(KeepErrors).open(request, timeout=60) as answer:
         if options.head:
             sys.stdout.write(f"HTTP/1.1 {answer.status} {answer.reason}\n{answer.headers}")
         sys.stdout.write(answer.read().decode())

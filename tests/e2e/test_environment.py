@@ -2,25 +2,16 @@
 
 import re
 import signal
-import time
 
 import pytest
 
 from tests.authority import Authority
 from tests.e2e.stack import CONFIGURATION
 from tests.forward_proxy import Endpoint, ForwardProxy
+from tests.waiting import until
 
 THROUGH = CONFIGURATION.replace("jwks_uri: JWKS", "jwks_uri: https://keys.test/jwks.json, ca_file: ca.crt")
-PATIENCE = 90.0  # seconds for what a server does at once on a machine with nothing else to do
 NO_PROXY = "localhost,127.0.0.1,::1,[::1],fd00::/8,10.0.0.0/8,.svc,.cluster.local"  # as container platforms set it
-
-
-def until(condition, seconds=PATIENCE):
-    """Wait until something comes true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.05)
 
 
 def fetches(server, outcome):

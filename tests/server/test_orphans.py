@@ -2,18 +2,15 @@
 
 import subprocess
 import sys
-import time
 
 from authz_server.server.orphans import Orphans, _ended
+from tests.waiting import PATIENCE, until
 
 
 def zombie():
     """Start a process, and let it end without waiting for it."""
     child = subprocess.Popen([sys.executable, "-c", ""])
-    deadline = time.monotonic() + 60
-    while child.pid not in {pid for pid, _ in _ended()}:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: child.pid in {pid for pid, _ in _ended()})
     return child
 
 
@@ -33,7 +30,7 @@ def test_a_process_that_is_waited_for_between_two_looks_keeps_its_status():
     orphans = Orphans()
     child = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
     orphans.look()
-    assert child.wait(60) == 3
+    assert child.wait(PATIENCE) == 3
     orphans.look()
 
 

@@ -219,9 +219,9 @@ def test_a_message_in_single_octets_takes_linear_time():
         client = Client(check=lambda data: b"%d" % len(data))
         client.send(client.head(1), body(1, b"\0" + length.to_bytes(4), end=False))
         octets = body(1, b"\0", end=False).serialize() * length
-        began = time.perf_counter()
+        began = time.process_time()
         client.send(octets)
-        took = time.perf_counter() - began
+        took = time.process_time() - began
         client.send(body(1))
         assert served(client, 1, b"%d" % length)
         return took

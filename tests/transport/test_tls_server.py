@@ -9,7 +9,7 @@ import time
 import pytest
 
 from authz_server.demo.process import free_port
-from authz_server.transport import tls_server
+from authz_server.transport import event_loop, tls_server
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.guard import Guard
 from authz_server.transport.tls import read
@@ -18,10 +18,15 @@ from authz_server.transport.wrong_protocol import WrongProtocols
 from tests.authority import Authority, files
 from tests.waiting import PATIENCE
 
+LONG = 5 * PATIENCE  # seconds that no test waits for
+
 
 @pytest.fixture
-def served(tmp_path):
-    """Serve with TLS, and tell door and port."""
+def served(tmp_path, monkeypatch):
+    """Serve with TLS, to clients that may take their time, and tell door and port."""
+    monkeypatch.setattr(tls_server, "HANDSHAKE_SECONDS", LONG)
+    monkeypatch.setattr(tls_server, "FAREWELL_SECONDS", LONG)
+    monkeypatch.setattr(event_loop, "LINGER_SECONDS", LONG)
     credentials = read(files(tmp_path, Authority().server()), time.time())
     door, port = EventLoopDoor(bytes, guard=Guard(credentials=lambda: credentials)), free_port()
     door.listen(f"127.0.0.1:{port}")
@@ -42,7 +47,7 @@ def shaken(port):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
-    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), 3))
+    return context.wrap_socket(socket.create_connection(("127.0.0.1", port), PATIENCE))
 
 
 def test_handshakes_have_a_limit(served, monkeypatch):
@@ -50,7 +55,7 @@ def test_handshakes_have_a_limit(served, monkeypatch):
     monkeypatch.setattr(tls_server, "MAX_HANDSHAKES", 2)
     door, port = served
     with contextlib.ExitStack() as stack:
-        first, second, third = (stack.enter_context(socket.create_connection(("127.0.0.1", port), 3)) for _ in range(3))
+        first, second, third = (stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for _ in range(3))
 
         assert closed(first)
         assert not door._peers
@@ -67,22 +72,19 @@ def test_silent_handshakes_keep_nobody_out(served):
     _, port = served
     with contextlib.ExitStack() as stack:
         for _ in range(2 * tls_server.MAX_HANDSHAKES):
-            stack.enter_context(socket.create_connection(("127.0.0.1", port), 3))
-        began = time.monotonic()
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
         stack.enter_context(shaken(port))
-
-        assert time.monotonic() - began < 1
 
 
 def test_stopping_breaks_off_handshakes(served):
     """Who has not shown a certificate is not waited for."""
     door, port = served
-    with socket.create_connection(("127.0.0.1", port), 3):
+    with socket.create_connection(("127.0.0.1", port), PATIENCE):
         time.sleep(0.1)
         began = time.monotonic()
-        door.stop(5)
+        door.stop(LONG)
 
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < PATIENCE
 
 
 def test_a_client_that_breaks_the_rules_hears_why_and_then_the_end(served):
@@ -90,13 +92,12 @@ def test_a_client_that_breaks_the_rules_hears_why_and_then_the_end(served):
     _, port = served
     with shaken(port) as client:
         client.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000" + "0000080600000000010000000000000000"))
-        began, heard = time.monotonic(), b""
+        heard = b""
         while received := client.recv(4096):  # settings, and a ping on a stream
             heard += received
         client.unwrap()
 
     assert b"\7\0\0\0\0\0" in heard  # GOAWAY on the connection
-    assert time.monotonic() - began < 0.8
 
 
 class Exhausted:

@@ -15,6 +15,7 @@ from authz_server.transport.guard import Guard
 from authz_server.transport.tls import read
 from authz_server.transport.wrong_protocol import WrongProtocols, spoken
 from tests.authority import Authority, files
+from tests.waiting import PATIENCE, until
 
 HTTP1 = b"POST /envoy.service.auth.v3.Authorization/Check HTTP/1.1\r\nhost: authz\r\n\r\n"
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
@@ -79,7 +80,7 @@ def serving(guard):
 
 def send(port, *pieces):
     """Send octets, and wait for the end of the connection."""
-    with socket.create_connection(("127.0.0.1", port), 60) as client, contextlib.suppress(ConnectionError):
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as client, contextlib.suppress(ConnectionError):
         for piece in pieces:
             client.sendall(piece)
         while client.recv(4096):
@@ -88,10 +89,7 @@ def send(port, *pieces):
 
 def counted(guard):
     """Wait until a client was counted."""
-    deadline = time.monotonic() + 60
-    while not any(guard.wrong.counts.values()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: any(guard.wrong.counts.values()))
     return {protocol for protocol, count in guard.wrong.counts.items() if count}
 
 
@@ -137,7 +135,7 @@ def test_http1_over_tls(tmp_path):
     guard = Guard(credentials=lambda: credentials)
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with serving(guard) as port, socket.create_connection(("127.0.0.1", port), 60) as client:
+    with serving(guard) as port, socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
         with contextlib.suppress(OSError), context.wrap_socket(client) as wrapped:
             wrapped.sendall(HTTP1)
             wrapped.recv(1)
