@@ -29,16 +29,16 @@ def demo(port: int, keep: bool) -> None:  # noqa: FBT001 - a flag
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # an exception could come between a child's start and our note of it
         signal.signal(number, lambda *_: ended.set())
     click.echo("starting a user pool, authz-server, Envoy and an upstream ...")
-    with folder.Folder(folder.KEPT if keep else None) as place:
-        try:
+    try:
+        with folder.Folder(folder.KEPT if keep else None) as place:
             with Playground(place, port, ended.is_set) as parts:
                 _show(parts, place)
                 ended.wait()
                 click.echo()  # below the ^C of a terminal
-        except StartError as error:
-            if not ended.is_set():
-                options.fail(error)
-        click.echo(place.farewell())
+            click.echo(place.farewell())
+    except StartError as error:
+        if not ended.is_set():
+            options.fail(error)
     click.echo("ended")
 
 

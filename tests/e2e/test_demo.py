@@ -63,8 +63,9 @@ def answers(demo, shell):
     return [(status, meaning, came) for (status, meaning, _), came in zip(steps, shell(marked).split("\n=====\n"), strict=False)]
 
 
-def test_the_demo_answers_its_own_lines_as_printed(start, shell):
-    """Every printed line answers with the status that stands above it, and Ctrl-C ends all of it."""
+def test_the_demo_answers_its_own_lines_as_printed(start, shell, monkeypatch):
+    """Every printed line answers with the status that stands above it, whatever is set for another server, and Ctrl-C ends all of it."""
+    monkeypatch.setenv("AUTHZ_TLS_CERT", "/nowhere")
     demo = start("--port", "0")
     pasted = answers(demo, shell)
 
