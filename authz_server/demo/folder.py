@@ -45,7 +45,7 @@ class Folder:
     def farewell(self) -> str:
         """Say what the end of the demo does with it, and how to go on."""
         if self._keep:
-            return f"{self.configuration} is kept: `authz-server demo --keep`, in this directory, starts with it"
+            return f"{self.configuration} is kept; the next demo with --keep in this directory starts with it"
         return f"deleting {self.path}{', with your changes to authz.yaml' if self._edited() else ''}"
 
     def __enter__(self) -> Self:
