@@ -141,6 +141,17 @@ def test_an_envoy_without_an_answer(see: See, pool: UserPool, change: Callable[[
     assert words in section("Every request is 503")
 
 
+@pytest.mark.parametrize(("change", "words"), [(without_http2, "speaks HTTP/1.1"), (with_tls, "speaks TLS")])
+def test_an_envoy_that_speaks_something_else_is_told(
+    see: See, server: Server, pool: UserPool, change: Callable[[Configuration], None], words: str
+) -> None:
+    """The log warns in the words that the page quotes."""
+    see(change, "/prod/pets", [("authorization", pool.id_token())])
+    server.process.wait_until(lambda: words in server.log())
+
+    assert f"`{words}`" in section("Every request is 503")
+
+
 def test_an_upstream_that_is_not_there(see: See, pool: UserPool) -> None:
     """It is told from an Envoy without an answer by its body in plain text, and by our line, which is an allow."""
     seen = see(elsewhere("upstream"), "/prod/pets", [("authorization", pool.id_token())])
@@ -255,7 +266,8 @@ def test_a_server_without_keys_says_why(pool: UserPool, cognito, tmp_path: Path)
         with authz_server(*command, log=tmp_path / "server.log") as process:
             server = Server(process=process, config=config, port=0, admin=admin)
             process.wait_until(lambda: "(status)" in server.log())
-            assert server.get("/readyz")[0] == 503
+            status, body = server.get("/readyz")
+            assert (status, pool.id in body) == (503, True)
             assert cognito.jwks_uri(pool) in server.log()
     finally:
         del cognito.faults[pool.id]
