@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import stat
 import sys
@@ -221,10 +222,13 @@ def test_a_reload_that_leaves_only_pools_without_keys_is_told_at_once(start, poo
         held.release()
 
 
-def test_a_directory_that_is_none_stops_nothing(start, state, pool):
-    """The server serves, and says that it can not keep keys."""
-    state.write_text("mine")
+def test_a_directory_that_is_none_any_more_stops_nothing(start, state, pool):
+    """A server whose directory goes while it runs serves on, and says that it cannot keep keys."""
     server = start()
+    until(lambda: metric(server, f'authz_jwks_state_files_total{{operation="write",outcome="ok",user_pool="{pool.id}"}}'))
+    shutil.rmtree(state)
+    state.write_text("mine")
+    server.process.send(signal.SIGHUP)
     until(lambda: metric(server, f'authz_jwks_state_files_total{{operation="write",outcome="failed",user_pool="{pool.id}"}}'))
 
     assert status(server, pool.id_token()) == 200
