@@ -58,18 +58,18 @@ test-alerts: ## Test the alerts in deploy/prometheus (needs promtool)
 	promtool check rules deploy/prometheus/alerts.yaml
 	promtool test rules deploy/prometheus/alerts_test.yaml deploy/prometheus/alerts_slow_test.yaml
 
-test-manifests: .venv .venv-manifests ## Check deploy/ against the schemas of Kubernetes, Istio and Envoy Gateway (needs Go)
+test-manifests: .venv .venv-manifests ## Check deploy/ against the published schemas of its objects (needs Go)
 	@command -v go >/dev/null || { echo 'make test-manifests needs Go (Debian: golang-go)'; exit 1; }
 	$(BIN)/python -m pytest -m manifests tests/manifests
 
-kube: .venv .venv-protos ## Prove deploy/ with a real API server, Envoy Gateway, Istio's generator, buildah and Prometheus (needs Go and root)
+kube: .venv .venv-protos ## Test deploy/ with real Kubernetes, Envoy Gateway and Istio (needs Go and root)
 	sh tests/kube/build.sh
 	sh tests/kube/prove.sh $(PROOFS)
 
-test-load: .venv ## Tell how fast servers answer at twice the load that they can take, and beside misuse (two minutes)
+test-load: .venv ## Report how fast servers answer when overloaded, and beside misuse (2 min)
 	$(BIN)/python -m pytest -m load tests/e2e
 
-test-slow: .venv ## Let a server start in an outage and end with it (a minute and a half, mostly of waiting)
+test-slow: .venv ## Test a start during an outage (1.5 min, mostly waiting)
 	$(BIN)/python -m pytest $(RETRIED) -m slow tests/e2e
 
 test-redis: .venv ## Test revocations with a real Redis and its TLS (needs redis-server)
@@ -104,7 +104,7 @@ fuzz: .venv-fuzz ## Fuzz each target for SECONDS=300; build/fuzz keeps what brea
 fuzz-smoke: ## The same, briefly
 	$(MAKE) fuzz SECONDS=6
 
-mutation: .venv ## Put one fault at a time into core/, and list those that no test notices (15 min)
+mutation: .venv ## Put faults into core/ one by one, and list those that no test notices (15 min)
 	$(BIN)/python mutation/run.py
 
 mutation-smoke: .venv ## The same with a sample of the faults, another one for each commit

@@ -226,6 +226,14 @@ def test_the_faults_in_the_readme_are_rows_of_the_page():
     assert f"`make chaos` lets {len(rows) - 1} faults loose" in readme
 
 
+def test_make_help_stands_in_columns():
+    """Each target has room in the first column, and its line fits a window."""
+    targets = re.findall(r"^([a-z-]+):.*## (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+    assert [name for name, _ in targets if len(name) > 16] == []
+    assert [what for _, what in targets if len(what) > 98 - 19] == []
+
+
 def test_every_page_is_found_from_the_readme():
     """README.md links each page of docs/, so that a reader who looks for one sees that it is there."""
     readme = (ROOT / "README.md").read_text()
