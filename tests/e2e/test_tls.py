@@ -104,8 +104,8 @@ def test_only_envoys_of_ours_are_answered(start_server, flags, root, clients):
     assert "bug" not in server.log()
 
 
-def test_strangers_fill_no_log(start_server, flags, root, clients):
-    """Whoever knocks without a certificate, without TLS, or leaves in the middle writes no line."""
+def test_strangers_fill_no_log(start_server, transport, flags, root, clients):
+    """Whoever knocks without a certificate, without TLS, or leaves in the middle writes no line; asyncio tells once of who speaks no TLS."""
     server = start_server(*flags)
     before = server.log()
     hello = ssl.MemoryBIO()
@@ -123,9 +123,9 @@ def test_strangers_fill_no_log(start_server, flags, root, clients):
     assert status(server.port, root, clients.envoy()) == 0
     server.process.stop()
 
-    assert [
-        line for line in server.log().removeprefix(before).splitlines() if '"level":"info"' not in line and '"decision"' not in line
-    ] == []
+    told = [line for line in server.log().removeprefix(before).splitlines() if '"level":"info"' not in line and '"decision"' not in line]
+    assert len(told) == (transport == "asyncio")
+    assert all("a client at 127.0.0.1 speaks no TLS" in line for line in told)
 
 
 def test_flags_come_from_the_environment_too(start_server, flags, root, clients):
