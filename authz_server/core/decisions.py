@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Final, Protocol
 
 
@@ -175,6 +175,7 @@ class Proof(Protocol):
 
 Details = tuple[tuple[str, str], ...]  # what was expected and found, by name; never a value of a token or a part of a path
 MAX_LISTED: Final = 10
+MAX_LISTED_LENGTH: Final = 1_000  # of a line of the log, of which a pipe takes 4 KiB whole
 
 
 def listed(names: Collection[str]) -> str:
@@ -184,10 +185,12 @@ def listed(names: Collection[str]) -> str:
         names: in the order in which they are told.
 
     Returns:
-        The first ten, separated by spaces, and how many more there are.
+        The first ten that fit into 1,000 characters, separated by spaces, and how many more there are.
     """
-    more = len(names) - MAX_LISTED
-    return " ".join(islice(names, MAX_LISTED)) + (f" and {more} more" if more > 0 else "")
+    ends = accumulate(len(name) + 1 for name in names)
+    first = [name for name, end in islice(zip(names, ends, strict=True), MAX_LISTED) if end <= MAX_LISTED_LENGTH]
+    more = len(names) - len(first)
+    return " ".join([*first, f"and {more} more"] if more else first)
 
 
 class Denied(Exception):  # noqa: N818 - a denial is an answer, not an error

@@ -1,11 +1,11 @@
-"""Correlation: the ids by which a request is known elsewhere, as far as its headers tell them in a form that can do no harm."""
+"""Correlation: the ids of a request in other systems, taken from its headers if their form is harmless."""
 
 import re
 from collections.abc import Mapping
 from typing import Final
 
 _UUID: Final = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
-_HARMLESS: Final = re.compile(r"(?!eyJ)[A-Za-z0-9_.:-]{1,128}")  # `eyJ` begins each token, which somebody may have put here
+_HARMLESS: Final = re.compile(r"(?!eyJ)[A-Za-z0-9_.:-]{1,128}")  # a token begins with `eyJ`, and a client may send one here
 _PARENT: Final = r"(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 _TRACEPARENT: Final = re.compile(rf"00-{_PARENT}|(?!00|ff)[0-9a-f]{{2}}-{_PARENT}(?:-.*)?")
 _B3_TRACE: Final = r"(?!0+\b)([0-9a-f]{32}|[0-9a-f]{16})"
@@ -14,7 +14,7 @@ _B3_TRACE_ID: Final = re.compile(_B3_TRACE, re.IGNORECASE)
 
 
 def request_id(headers: Mapping[str, str]) -> str:
-    """Find the UUID that a request came with, which is told back to its caller.
+    """Find the UUID that a request came with; a denial repeats it.
 
     Args:
         headers: value by lower-case name.

@@ -59,7 +59,7 @@ def brief(method: str, host: str) -> tuple[str, str]:
 
 
 def fields(entry: Entry) -> Mapping[str, Any]:
-    """List what may be told about a check. The path is not: its variables and query may identify a person.
+    """List what the log may say about a check. The path is left out: its variables and query may identify a person.
 
     Args:
         entry: the check.
@@ -82,23 +82,23 @@ def fields(entry: Entry) -> Mapping[str, Any]:
 
 
 def _more(entry: Entry) -> dict[str, Any]:
-    """List what only some entries tell."""
+    """List the members that only some entries have."""
     decision = entry.decision
-    told: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     if isinstance(decision, Deny):
-        told = {"reason": decision.reason.label, "status": decision.reason.value.status}
+        members = {"reason": decision.reason.label, "status": decision.reason.value.status}
         if decision.details:
-            told["details"] = dict(decision.details)
+            members["details"] = dict(decision.details)
     else:
         if decision.logged:
-            told["claims"] = dict(decision.logged)
+            members["claims"] = dict(decision.logged)
         if decision.dropped:
-            told["dropped_headers"] = list(decision.dropped)
+            members["dropped_headers"] = list(decision.dropped)
     if entry.sent_id not in {"", entry.request_id}:
-        told["x_request_id"] = entry.sent_id
+        members["x_request_id"] = entry.sent_id
     if entry.trace_id:
-        told["trace_id"] = entry.trace_id
-    return told
+        members["trace_id"] = entry.trace_id
+    return members
 
 
 def as_json(entry: Entry) -> str:
@@ -125,7 +125,7 @@ def _when(thousandth: int) -> str:
 
 
 def as_text(entry: Entry, paint: Paint = lambda _, text: text) -> str:
-    """Write an entry for a person: columns for the answer, how long it took, the route and what was asked, then whatever else there is to tell.
+    """Write an entry for a person: columns for the answer, how long it took, the route and what was asked, then everything else.
 
     Args:
         entry: the check; whatever a client chose, and whatever has a space in it, is quoted.
@@ -134,17 +134,17 @@ def as_text(entry: Entry, paint: Paint = lambda _, text: text) -> str:
     Returns:
         The line, without its end.
     """
-    told = fields(entry)
+    members = fields(entry)
     answer = _answered(entry.decision)
-    took = f"{told['duration_ms']:.3f} ms"
-    pairs = {**told.get("details", {}), **told.get("claims", {})}
-    if "dropped_headers" in told:
-        pairs["dropped_headers"] = ",".join(told["dropped_headers"])
-    ids = {name: told[name] for name in _IDS if told.get(name) and "reason" in told}  # to find a denial elsewhere
+    took = f"{members['duration_ms']:.3f} ms"
+    pairs = {**members.get("details", {}), **members.get("claims", {})}
+    if "dropped_headers" in members:
+        pairs["dropped_headers"] = ",".join(members["dropped_headers"])
+    ids = {name: members[name] for name in _IDS if members.get(name) and "reason" in members}  # to find a denial elsewhere
     columns = (
-        paint("dim", f"{told['time'][11:23]}Z"),
-        f"{paint(told['decision'], answer)}{' ' * max(1, _ANSWER_WIDTH - len(answer) - len(took))}{took}",
-        f"{told['api'] or '-'} {told['route'] or '-'}".ljust(_ROUTE_WIDTH),
+        paint("dim", f"{members['time'][11:23]}Z"),
+        f"{paint(members['decision'], answer)}{' ' * max(1, _ANSWER_WIDTH - len(answer) - len(took))}{took}",
+        f"{members['api'] or '-'} {members['route'] or '-'}".ljust(_ROUTE_WIDTH),
         paint("dim", f"{_bare(entry.method)} {_bare(entry.host)}".ljust(_ASKED_WIDTH if pairs or ids else 0)),
         _pairs(pairs),
         paint("dim", _pairs(ids)) if ids else "",

@@ -135,3 +135,14 @@ def test_lists_are_short(count: int, more: str) -> None:
     names = [f"n{number}" for number in range(count)]
 
     assert listed(names) == " ".join(names[:MAX_LISTED]) + more
+
+
+@pytest.mark.parametrize(
+    ("lengths", "kept"), [([999], 1), ([1_000], 0), ([498, 500], 2), ([498, 501], 1), ([256] * 5, 3), ([2_000, 1], 0)], ids=str
+)
+def test_lists_of_long_names_are_short(lengths: list[int], kept: int) -> None:
+    """A line of the log has to fit into what a pipe takes whole."""
+    names = ["x" * length for length in lengths]
+    more = [f"and {len(names) - kept} more"] if kept < len(names) else []
+
+    assert listed(names) == " ".join([*names[:kept], *more])
