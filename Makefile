@@ -39,11 +39,11 @@ help: ## List the targets
 ##@ Try it
 
 demo: .venv-demo ## Start a local user pool, Envoy and the server (DEMO_FLAGS='--port 9090 --keep')
-	PYTHONPATH=$(CURDIR) .venv-demo/bin/python -m authz_server demo $(DEMO_FLAGS)
+	PYTHONPATH='$(CURDIR)' .venv-demo/bin/python -m authz_server demo $(DEMO_FLAGS)
 
 demo-smoke: .venv-demo ## The same until it is ready
 	@mkdir -p build
-	PYTHONPATH=$(CURDIR) .venv-demo/bin/python -m authz_server demo --port 0 >build/demo.txt & demo=$$!; \
+	PYTHONPATH='$(CURDIR)' .venv-demo/bin/python -m authz_server demo --port 0 >build/demo.txt & demo=$$!; \
 		until grep 'as they are made' build/demo.txt; do kill -0 $$demo || exit 1; sleep 0.5; done; \
 		kill $$demo; wait $$demo
 
