@@ -1,4 +1,4 @@
-"""The last words of a command that writes a log: they stand there, in its own format."""
+"""The last words of a command that writes a log: they go there, in its own format."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ _logger: Final = logging.getLogger(__name__)
 
 
 class LoggedCommand(click.Command):
-    """A command that tells of a wrong flag in the log where that is JSON: nobody reads usage there."""
+    """A command that reports a wrong flag in the log, unless a person reads at a terminal: what collects logs expects JSON."""
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
         """Take the flags."""
@@ -40,7 +40,7 @@ def _last_words() -> Iterator[None]:
 
 
 def fail(error: Exception) -> NoReturn:
-    """Say in the log why a start failed, mistake by mistake, and end with status 1.
+    """Log why a start failed, mistake by mistake, and end with status 1.
 
     Args:
         error: its text has a line for each mistake.

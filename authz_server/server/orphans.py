@@ -1,4 +1,4 @@
-"""Processes that others have left behind: the first process of a container inherits them, and takes them away once they have ended."""
+"""Orphans: PID 1 of a container inherits processes whose parent has ended, and must wait for them, or they stay in the table of processes."""
 
 import os
 import threading
@@ -15,7 +15,7 @@ _STATE, _PARENT, _STARTED = 0, 1, 19  # fields of /proc/PID/stat after the name
 
 
 class Orphans:
-    """Take away what has ended and stood there at the look before, too: our own children are waited for as soon as they end.
+    """Wait for children that had ended at the previous look already: our own children are waited for as soon as they end.
 
     Source: proc_pid_stat(5); pid_namespaces(7), "The namespace init process".
     """
@@ -38,14 +38,14 @@ def _ended() -> Iterator[tuple[int, str]]:
     for entry in _PROC.glob("[0-9]*/stat"):
         try:
             fields = entry.read_text(errors="replace").rpartition(")")[2].split()
-        except OSError:  # it is gone
+        except OSError:  # the process is gone
             continue
         if fields[_STATE] == "Z" and fields[_PARENT] == own:
             yield int(entry.parent.name), fields[_STARTED]
 
 
 def follow() -> None:
-    """Take orphans away for as long as this process lives, if it is the one that inherits them."""
+    """Wait for orphans for as long as this process lives, if it is PID 1."""
     if os.getpid() == 1:
         threading.Thread(target=_run, name="orphans", daemon=True).start()
 

@@ -53,7 +53,7 @@ Happening = Event | Literal["changed", "rotate"]
 
 ENDS: Final[frozenset[Happening]] = frozenset({"drain", "stop"})
 LOADS: Final[frozenset[Happening]] = frozenset({"changed", "reload"})
-LAST_WORDS_SECONDS: Final = 0.5  # for a log that nobody may read
+LAST_WORDS_SECONDS: Final = 0.5  # the reader of the log may be stuck
 FULL_COLLECTION_AFTER: Final = 1_000  # collections of the middle generation; Python's own is 10
 
 
@@ -128,7 +128,10 @@ def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | Non
 
 
 def _before_serving(event: Event, events: SimpleQueue[Happening]) -> None:
-    """Handle an event of a server that loads: a change may come after the file was read; to end, nothing has to be finished."""
+    """Handle an event while the server loads.
+
+    A reload waits until it serves, since the file may have been read already. An end is immediate, since nothing is in flight.
+    """
     if event == "reload":
         events.put(event)
         return

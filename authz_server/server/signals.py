@@ -30,7 +30,7 @@ class Signals:
     another one, as the admin port does, and a main thread that waits for a queue then sleeps on until the next signal.
 
     Args:
-        put: takes each event, in that thread, until `hand_to` names another.
+        put: takes each event, in that thread, until `hand_to` replaces it.
 
     Source: pid_namespaces(7): the first process of a container gets only signals that it has a handler for; others are lost.
     """
@@ -45,7 +45,7 @@ class Signals:
         threading.Thread(target=self._run, args=(reading,), name="signals", daemon=True).start()
 
     def hand_to(self, put: "Callable[[Event], None]") -> None:
-        """Have another take the events from now on."""
+        """Replace what takes the events."""
         self._put = put
 
     def _run(self, reading: int) -> None:

@@ -1,4 +1,4 @@
-"""Standard streams, which whoever starts a process may have closed."""
+"""Standard streams: the parent process may have closed them, or their reader may be gone."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ import sys
 def open_closed() -> None:
     """Open each closed standard stream on nothing.
 
-    Otherwise the next file or socket gets its number, and what a library prints goes there; and Python has no stream to write to.
+    Otherwise the next file or socket gets the number of the stream, and what a library prints goes there; and Python has no stream to write to.
     """
     for number in range(3):
         try:

@@ -1,4 +1,4 @@
-"""Addresses to listen on, and what their hosts mean: the same whoever binds them.
+"""Addresses to listen on, and what their hosts mean: the same for both transports and the admin port.
 
 `0.0.0.0` is IPv4 alone. `[::]` is IPv6 and IPv4. `*` is both, or the one of them that this machine has. A name, such as `localhost`, is each
 address that it has on this machine.
@@ -118,7 +118,7 @@ def bound(address: str) -> list[socket.socket]:
 
 
 def free(address: str) -> list[Place]:
-    """Find the places of an address that can be bound at this moment, for who binds them itself.
+    """Find the places of an address that can be bound at this moment, for a library that binds them itself.
 
     Args:
         address: `host:port`.
@@ -149,17 +149,17 @@ def _bound(place: Place) -> socket.socket:
 
 @contextmanager
 def ipv4_alone(place: Place) -> Iterator[None]:
-    """Keep IPv6 from who would take it together with 0.0.0.0, as grpcio does: that port is listened on meanwhile.
+    """Hold the IPv6 port while a library binds 0.0.0.0 that would take both, as grpcio does.
 
     Args:
-        place: that is bound meanwhile; unless it is 0.0.0.0 there is nothing to do.
+        place: the place that the library binds; unless it is 0.0.0.0 there is nothing to do.
     """
     with ExitStack() as opening:
         if place.host == ALL_IPV4:
-            with suppress(OSError):  # there is no IPv6, or another listens there: it is kept already
+            with suppress(OSError):  # there is no IPv6, or another process listens there: grpcio cannot take it either
                 keeper = opening.enter_context(socket.socket(socket.AF_INET6))
                 keeper.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 keeper.bind((ALL, place.address[1]))
-                keeper.listen(1)  # or grpcio could bind the port all the same
+                keeper.listen(1)  # with SO_REUSEADDR, only a port that is listened on is taken
         yield

@@ -1,4 +1,4 @@
-"""Clients that speak another protocol than the gRPC port does: told once for each address, and counted."""
+"""Clients that speak another protocol than the gRPC port: logged once per address, and counted."""
 
 import logging
 import re
@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 Spoken = Literal["http1", "tls", "plaintext"]
 
-MAX_TOLD: Final = 64  # addresses that the log tells about; any client may come, with as many as it has
+MAX_TOLD: Final = 64  # addresses in the log: any client can connect, and one client can have many addresses
 
 _HTTP1: Final = re.compile(rb"[A-Z]+(?: |$)")
 _HTTP2: Final = b"PRI *"
@@ -23,13 +23,13 @@ _logger: Final = logging.getLogger(__name__)
 
 
 def spoken(octets: bytes) -> Spoken | None:
-    """Tell what a client speaks that began with no HTTP/2.
+    """Name the protocol of a client that did not begin with HTTP/2's preface.
 
     Args:
         octets: the first of what it sent, or all.
 
     Returns:
-        None when it is nothing that is known here.
+        None for any other protocol.
 
     Source: RFC 9112 section 3: a method and a space; RFC 8446 section 5.1: the type of a record of the handshake.
     """
@@ -39,22 +39,22 @@ def spoken(octets: bytes) -> Spoken | None:
 
 
 def unshaken(error: OSError) -> Spoken | None:
-    """Tell what a client speaks with whom a handshake of TLS has failed."""
+    """Name the protocol of a client whose TLS handshake has failed; None where it spoke TLS."""
     return "plaintext" if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS else None
 
 
 class WrongProtocols:
-    """Take note of such clients; all of it in one thread."""
+    """Count and log such clients. Only one thread may use it."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = dict.fromkeys(_SAYS, 0)
         self._told: set[tuple[str, Spoken]] = set()
 
     def note(self, wrong: Spoken | None, client: object) -> None:
-        """Count a connection, and tell of the first from each address.
+        """Count a connection, and log the first one from each address.
 
         Args:
-            wrong: what it speaks; None says nothing.
+            wrong: the protocol; None does nothing.
             client: its address, as a socket has it.
         """
         if wrong is None:
