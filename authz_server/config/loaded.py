@@ -45,6 +45,13 @@ class Loaded:
                 continue
         return found
 
+    @property
+    def asks_the_service(self) -> bool:
+        """Whether the keys of some user pool come from the Cognito service, and not from a place of the file's."""
+        arns = (arn for api in self.configuration.apis.values() for arns in self.authorizers(api).values() for arn in arns)
+        overrides = (self.configuration.user_pools.get(arn.pool_id, _AT_AWS) for arn in arns)
+        return any(override.jwks_uri is None and override.jwks_file is None for override in overrides)
+
     def user_pool(self, arn: Arn) -> UserPool:
         """Find the issuer of a user pool and the place of its keys.
 

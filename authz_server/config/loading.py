@@ -52,6 +52,8 @@ def load_document(document: Document, environment: Mapping[str, str]) -> Loaded:
     endpoint, untrusted = _endpoint(path, environment)
     loaded = Loaded(path=path, configuration=configuration, endpoint=endpoint)
     broken = {_part(error["loc"]) for error in errors}
+    if not loaded.asks_the_service:  # the variable may be meant for others
+        untrusted = []
     problems = [*source.problems, *(problem for problem in told if problem), *untrusted, *references.problems(source, loaded, broken)]
     if problems:
         raise ConfigurationError(problems)

@@ -131,12 +131,19 @@ def test_the_cognito_service_may_be_elsewhere(configure, environment, endpoint):
     assert configure("version: 1", **environment).endpoint == endpoint
 
 
+AT_AWS = f"""\
+»version: 1
+authorizers: {{home: {{type: cognito_user_pools, provider_arns: ['{ARN}']}}}}
+apis: {{a: {{routes: {{/: {{GET: {{authorizer: home}}}}}}}}}}
+"""
+REFUSED = "http is refused: who can change the keys can sign tokens; expected https, a loopback address, or allow_http: true"
+
+
 def test_the_cognito_service_must_be_trustworthy(refuses):
     """An endpoint over http is refused like a jwks_uri; the problem names the variable."""
     refuses(
-        "»version: 1",
-        "environment variable AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER: http is refused: who can change the keys can sign tokens; "
-        "expected https, a loopback address, or allow_http: true",
+        AT_AWS,
+        f"environment variable AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER: {REFUSED}",
         AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER="http://cognito.example.com",
     )
 
@@ -144,12 +151,20 @@ def test_the_cognito_service_must_be_trustworthy(refuses):
 def test_the_endpoint_of_all_services_must_be_trustworthy_too(refuses):
     """It may have been meant for another service: the problem says how to leave Cognito out."""
     refuses(
-        "»version: 1",
-        "environment variable AWS_ENDPOINT_URL: http is refused: who can change the keys can sign tokens; expected https, a loopback address, "
-        "or allow_http: true; where it is not meant for Cognito, set AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER, "
+        AT_AWS,
+        f"environment variable AWS_ENDPOINT_URL: {REFUSED}; where it is not meant for Cognito, set AWS_ENDPOINT_URL_COGNITO_IDENTITY_PROVIDER, "
         "or AWS_IGNORE_CONFIGURED_ENDPOINT_URLS to true",
         AWS_ENDPOINT_URL="http://minio:9000",
     )
+
+
+@pytest.mark.parametrize("place", ["jwks_file: keys.json", "jwks_uri: https://keys.test/jwks.json"])
+@pytest.mark.parametrize("variable", [ENDPOINT, ANY_ENDPOINT])
+def test_an_endpoint_that_no_keys_come_from_is_no_concern(configure, variable, place):
+    """Where every pool's keys have a place of their own, the variable is there for other programs."""
+    pool = ARN.rpartition("/")[2]
+
+    assert configure(f"{AT_AWS.replace('»', '')}user_pools: {{{pool}: {{{place}}}}}", **{variable: "http://minio:9000"}).endpoint == ""
 
 
 def test_ten_thousand_routes_load_in_seconds(tmp_path):
