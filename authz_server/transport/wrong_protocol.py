@@ -10,6 +10,7 @@ Spoken = Literal["http1", "tls", "plaintext"]
 MAX_TOLD: Final = 64  # addresses in the log: any client can connect, and one client can have many addresses
 
 _HTTP1: Final = re.compile(rb"[A-Z]+(?: |$)")
+_MAPPED: Final = "::ffff:"  # how a client with IPv4 is written where IPv6 is listened on, too
 _HTTP2: Final = b"PRI *"
 _HANDSHAKE: Final = b"\x16"
 _NO_TLS: Final = {"HTTP_REQUEST", "WRONG_VERSION_NUMBER", "UNEXPECTED_MESSAGE"}  # as OpenSSL has it
@@ -60,7 +61,7 @@ class WrongProtocols:
         if wrong is None:
             return
         self.counts[wrong] += 1
-        host = str(client[0]) if isinstance(client, tuple) else "the Unix socket"
+        host = str(client[0]).removeprefix(_MAPPED) if isinstance(client, tuple) else "the Unix socket"
         if (host, wrong) not in self._told and len(self._told) < MAX_TOLD:
             self._told.add((host, wrong))
             _logger.warning("a client at %s %s", host, _SAYS[wrong])

@@ -56,7 +56,7 @@ def test_each_address_is_told_of_once(caplog, monkeypatch):
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             wrong.note("http1", ("10.0.0.1", 1))
-            wrong.note("tls", ("10.0.0.1", 2))
+            wrong.note("tls", ("::ffff:10.0.0.1", 2, 0, 0))
             wrong.note("http1", "")
             wrong.note(None, ("10.0.0.2", 3))
         for number in range(100):
