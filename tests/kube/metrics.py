@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,7 +81,6 @@ class Server:
         self.config, self.revocations = folder / "authz.yaml", folder / "revocations.txt"
         self.config.write_text(configuration)
         self.revocations.write_text("sub=nobody\n")
-        (folder / "file").write_text("")
         authority.server(days=3).write(folder)
         self.port, self.admin = free_port(), free_port()
         options = {
@@ -92,7 +92,7 @@ class Server:
             "tls-cert": folder / "tls.crt",
             "tls-key": folder / "tls.key",
             "revocations": self.revocations,
-            "state-dir": folder / "file/keys",  # which can not be made
+            "state-dir": folder / "keys",
             "max-checks-in-progress": 2,
             "drain-seconds": 0,
             "decision-log": "off",
@@ -120,10 +120,13 @@ class Server:
             list(threads.map(ask, range(len(requests))))
 
     def break_everything(self) -> None:
-        """Give it a bad configuration, a bad list of revocations and a bad certificate."""
+        """Give it a bad configuration, a bad list of revocations, a bad certificate and no state directory, and have it fetch keys."""
         self.config.write_text("version: 1\nnonsense: true\n")
         self.revocations.write_text("nonsense\n")
         (self.folder / "tls.crt").write_text("nonsense")
+        shutil.rmtree(self.folder / "keys")
+        (self.folder / "keys").write_text("not a directory")
+        self.process.send(signal.SIGHUP)
 
     def kill_a_worker(self) -> None:
         """End one of its workers."""
