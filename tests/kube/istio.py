@@ -19,7 +19,7 @@ from authz_server.demo.envoy import binary
 from authz_server.demo.process import Process, free_port
 from tests.kube import istio_objects
 from tests.kube.istio_objects import GATEWAY_LABELS, HELM_LABELS, HOME, POD, PROXY, SECOND_POD, Objects
-from tests.kube.proof import first, main, ports, refused_while_one_hangs, serve, start_all, status, tool, wait_until
+from tests.kube.proof import LITTLE, first, main, ports, refused_while_one_hangs, serve, start_all, status, tool, wait_until
 from tests.kube.proof import without as without_object
 from tests.kube.questions import STATUS, all_right
 
@@ -213,8 +213,8 @@ CASES: dict[str, Callable[[Path], bool]] = {
     "waypoint, EnvoyFilter for SIDECAR_INBOUND": lambda lab: run(
         lab, None, change=cleaning_in("SIDECAR_INBOUND", references=True), **WAYPOINT
     ),
-    "one of two pods hangs: it costs less than 1 %": lambda lab: hang(lab) < 0.01,
-    "without the DestinationRule it costs more": lambda lab: hang(lab, without("DestinationRule")) > 0.01,
+    "one of two pods hangs: it costs little": lambda lab: hang(lab) < LITTLE,
+    "without the DestinationRule it costs more": lambda lab: hang(lab, without("DestinationRule")) > LITTLE,
     "without the policy everything passes": lambda lab: answers(lab, 200, change=without("AuthorizationPolicy")),
     "a selector that selects nothing: everything passes": lambda lab: answers(lab, 200, **OTHER),
     "without the EnvoyFilter underscores pass": lambda lab: answers(

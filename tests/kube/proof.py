@@ -20,6 +20,7 @@ from authz_server.demo.process import Process, authz_server
 
 HOST, PETS = "api.example.com", "/prod/pets"
 CLIENTS = 8
+LITTLE = 0.03  # the share of requests that a hanging server may cost: those in flight when it hangs; unprotected it is a quarter
 
 
 class Report:
