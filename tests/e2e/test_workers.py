@@ -17,8 +17,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from click.testing import CliRunner
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from authz_server.cli import main
 from authz_server.demo import envoy
 from authz_server.demo.process import accepts, authz_server, free_port
 from authz_server.server import supervisor
@@ -365,4 +367,4 @@ def test_workers_on_unix_sockets(tmp_path, pool, cognito, transport):
 )
 def test_flags_that_make_no_sense_are_a_usage_error(arguments):
     """They end the start before anything is started; `--worker` is the supervisor's own."""
-    assert run("serve", "--config", "x", *arguments).returncode == 2
+    assert CliRunner().invoke(main, ["serve", "--config", "absent.yaml", *arguments]).exit_code == 2
