@@ -10,7 +10,7 @@ PROTOC := $(BIN)/python -m grpc_tools.protoc -Iproto --include_imports
 PROTO_ROOTS := envoy/service/auth/v3/external_auth.proto grpc/health/v1/health.proto
 STUBS := authz_server/envoy/ext_authz.binpb
 RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
-LOCKS := requirements.lock requirements-server.lock requirements-demo.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock requirements-audit.lock requirements-manifests.lock
+LOCKS := requirements.lock requirements-server.lock requirements-demo.lock requirements-build.lock requirements-protos.lock requirements-fuzz.lock requirements-audit.lock requirements-manifests.lock requirements-pythons.lock
 SECONDS := 300
 FAULT_SECONDS := 5
 MINUTES := 10
@@ -19,8 +19,10 @@ FUZZ_TARGETS := checks configuration connection jwks tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 # Chaos, and the tools of others, have bounds in seconds that a machine which stands still breaks; the report says which tests needed another try.
 RETRIED := -raR --reruns 2 --reruns-delay 1
+# The oldest, for which the whole suite runs, is not among them. `newest`: no lock, but the newest release of everything that pyproject.toml allows.
+PYTHON_VERSIONS := 3.12 3.13 3.14 newest
 
-.PHONY: help demo demo-smoke test test-slow test-alerts test-manifests kube test-load test-redis test-php conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
+.PHONY: help demo demo-smoke test test-pythons test-slow test-alerts test-manifests kube test-load test-redis test-php conformance chaos chaos-smoke soak soak-smoke lint format proto docs lock licences audit wheel bench bench-smoke bench-guard bench-reference bench-scale profile fuzz fuzz-smoke mutation mutation-smoke .venv .venv-protos .venv-fuzz .venv-audit .venv-server .venv-demo .venv-manifests
 
 # What each lock holds; the others take their versions from the first.
 requirements.lock_holds := pyproject.toml --extra dev --group build
@@ -31,6 +33,7 @@ requirements-protos.lock_holds := --group protos --constraint requirements.lock
 requirements-fuzz.lock_holds := pyproject.toml --extra fast --group fuzz --constraint requirements.lock
 requirements-audit.lock_holds := --group audit --constraint requirements.lock
 requirements-manifests.lock_holds := --group manifests --constraint requirements.lock
+requirements-pythons.lock_holds := pyproject.toml --extra fast --extra redis --group pythons --constraint requirements.lock
 
 help: ## List the targets
 	@echo 'usage: make TARGET [NAME=VALUE]'
@@ -52,6 +55,9 @@ demo-smoke: .venv-demo ## The same until it is ready
 test: .venv .venv-protos ## Run the tests; core, keys and config are covered to the last branch
 	$(BIN)/python -m pytest -n 3 --dist loadfile --cov --cov-report= # files at a time, since they share servers
 	$(BIN)/coverage report --include='$(FULLY_COVERED)' --fail-under=100
+
+test-pythons: .venv ## Try other Pythons and newest releases (PYTHON_VERSIONS='3.13 newest')
+	$(BIN)/python -m supply_chain.pythons $(PYTHON_VERSIONS)
 
 test-alerts: ## Test the alerts in deploy/prometheus (needs promtool)
 	@command -v promtool >/dev/null || { echo 'make test-alerts needs promtool (Debian: prometheus)'; exit 1; }

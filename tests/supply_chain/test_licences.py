@@ -39,7 +39,7 @@ def found(message, policy=POLICY):
         metadata(License="Apache 2\n\nand all the text"),
         metadata(License="see LICENSE", Classifier=["Typing :: Typed", "License :: OSI Approved :: Apache 2"]),
     ],
-    ids=lambda message: message.as_string().strip(),
+    ids=lambda message: "; ".join(map(": ".join, message.items())),
 )
 def test_an_allowed_licence_passes(message):
     """SPDX expressions, the licence field and classifiers are understood, in this order."""
@@ -55,7 +55,7 @@ def test_an_allowed_licence_passes(message):
         metadata(License="MPL-2.0", Classifier="License :: OSI Approved :: Apache 2"),
         metadata(Classifier=["License :: OSI Approved :: Apache 2", "License :: MPL-2.0"]),
     ],
-    ids=lambda message: message.as_string().strip(),
+    ids=lambda message: "; ".join(map(": ".join, message.items())),
 )
 def test_another_licence_fails(message):
     """All licences of a package must be allowed, where it offers no choice."""
