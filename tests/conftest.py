@@ -1,11 +1,11 @@
 """What all tests share: user pools, made once because RSA keys are slow to make, and searches that give the same answer each time."""
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from authz_server.testing import ManualClock, UserPool
 
-settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("repeatable", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
 
 

@@ -246,6 +246,7 @@ def test_every_key_is_compared() -> None:
 @given(JSON)
 @example([])
 @example("text")
+@settings(deadline=None)
 def test_the_whole_document(value: Any) -> None:
     """What is no mapping, or the wrong one, is refused by both."""
     assume(not has_variable(value))

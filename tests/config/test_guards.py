@@ -3,10 +3,11 @@
 import itertools
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz_server.config import guards as search
@@ -277,13 +278,13 @@ def test_a_leak_is_found_exactly_where_a_request_shows_it(routes: Mapping[str, M
 def test_a_leak_is_where_the_server_sends_the_request(routes: Mapping[str, Mapping[str, Method]]) -> None:
     """The index of a running server finds the other template for the path that is told, and the guarded one for its method."""
     index: Routes[str] = Routes()
+    deployed = {}
     for template, methods in routes.items():
-        try:
+        with suppress(ValueError):  # two parameters at one level
             index.add(template, dict.fromkeys(methods, template))
-        except ValueError:  # two parameters at one level
-            assume(False)  # noqa: FBT003 - hypothesis's own
+            deployed[template] = methods
 
-    for leak in Guards(routes, AUTHORIZERS).leaks():
+    for leak in Guards(deployed, AUTHORIZERS).leaks():
         path = re.sub(r"\{.*?\}", "value", leak.path)[1:].split("/")
         assert {index.find(path, method) for method in leak.methods} == {leak.other}
         assert index.find(path, leak.guarded) == leak.template
