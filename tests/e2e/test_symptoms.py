@@ -2,6 +2,7 @@
 
 import json
 import re
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,12 +41,14 @@ class Seen(NamedTuple):
         details: of Envoy's access log.
         reason: of the decision log, or None when it has no line.
         told: details of the decision log.
+        counters: those of Envoy that are not 0.
     """
 
     answer: Answer
     details: str
     reason: str | None
     told: dict[str, str]
+    counters: frozenset[str]
 
 
 Configuration = dict[str, Any]
@@ -57,19 +60,22 @@ def see(server: Server, upstream: Upstream, tmp_path: Path) -> See:
     """Send one request through an Envoy that was changed, and read both logs."""
 
     def see(change: Callable[[Configuration], None], path: str, headers: list[tuple[str, str]], method: str = "GET") -> Seen:
-        port = free_port()
+        port, admin = free_port(), free_port()
         configuration = envoy.moved(envoy.template(), listener=port, authz=server.port, upstream=upstream.port)
+        configuration["admin"] = {"address": {"socket_address": {"address": "127.0.0.1", "port_value": admin}}}
         change(patient(configuration))
         process = envoy.start(configuration, port=port, folder=tmp_path)
         before = len(decisions(server))
         answer = Edge(port=port, variant="").send(method, path, headers)
+        with urllib.request.urlopen(f"http://127.0.0.1:{admin}/stats?usedonly", timeout=60) as stats:
+            counters = frozenset(line.partition(": ")[0] for line in stats.read().decode().splitlines() if not line.endswith(": 0"))
         process.stop()  # which writes its log
         (line,) = (json.loads(line) for line in process.log.read_text().splitlines() if line.startswith("{"))
         if line["details"] == "ext_authz_error":
-            return Seen(answer, line["details"], None, {})
+            return Seen(answer, line["details"], None, {}, counters)
         server.process.wait_until(lambda: len(decisions(server)) > before, START_SECONDS)
         decision = decisions(server)[-1]
-        return Seen(answer, line["details"], decision.get("reason"), decision.get("details", {}))
+        return Seen(answer, line["details"], decision.get("reason"), decision.get("details", {}), counters)
 
     return see
 
@@ -141,8 +147,24 @@ def test_an_envoy_without_an_answer(see: See, pool: UserPool, change: Callable[[
     assert words in section("Every request is 503")
 
 
+@pytest.mark.parametrize(
+    ("change", "counter"),
+    [
+        (elsewhere("authz"), "upstream_cx_connect_fail"),
+        (without_http2, "upstream_cx_protocol_error"),
+        (with_tls, "ssl.connection_error"),
+    ],
+)
+def test_envoy_counts_why_it_has_no_answer(see: See, pool: UserPool, change: Callable[[Configuration], None], counter: str) -> None:
+    """In the counters of the cluster that the page names."""
+    seen = see(change, "/prod/pets", [("authorization", pool.id_token())])
+
+    assert f"cluster.authz.{counter}" in seen.counters
+    assert f"`{counter}`" in section("Every request is 503")
+
+
 @pytest.mark.parametrize(("change", "words"), [(without_http2, "speaks HTTP/1.1"), (with_tls, "speaks TLS")])
-def test_an_envoy_that_speaks_something_else_is_told(
+def test_the_log_warns_of_an_envoy_that_speaks_something_else(
     see: See, server: Server, pool: UserPool, change: Callable[[Configuration], None], words: str
 ) -> None:
     """The log warns in the words that the page quotes."""
