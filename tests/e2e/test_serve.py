@@ -179,10 +179,10 @@ def test_no_check_fails_while_the_server_drains(start_server, pool):
         asked = [clients.submit(ask_until_not_serving) for _ in range(2)]
         server.process.send(signal.SIGTERM)
         until(lambda: health(server.port) == NOT_SERVING)
-        server.process.send(signal.SIGINT)
         ended.set()
 
     assert all(set(answers.result()) <= {0} for answers in asked)
+    server.process.send(signal.SIGINT)
     assert server.process.wait() == 0
 
 
