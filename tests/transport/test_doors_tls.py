@@ -25,7 +25,7 @@ from authz_server.transport.grpcio import GrpcioDoor
 from authz_server.transport.guard import AllowList, Guard
 from authz_server.transport.tls import Credentials, TlsError, read
 from authz_server.trust import unify
-from tests.authority import ENVOY, SERVER, Authority, Pair, files
+from tests.authority import ENVOY, SERVER, Authority, Form, Pair, files
 from tests.shapes import BAD, BELIEVED, Shape
 from tests.waiting import PATIENCE, until
 
@@ -347,6 +347,20 @@ def test_a_client_that_no_ca_vouched_for_gets_no_answer(serve, shape: Shape):
     else:
         assert refused(lambda: door.ask(site.client))
         assert door.check.asked == 0
+
+
+def test_the_path_length_of_a_root_counts_with_asyncio(kind, serve):
+    """It need not, by RFC 5280, section 6.1, for the CA that is trusted itself; grpcio does not look at it."""
+    root = Authority("root", form=Form(path_length=0))
+    issuer = Authority("issuer", root)
+    pair = issuer.envoy()
+    site = serve(ENVOY, client_ca=root.certificate)
+    client = Pair(pair.certificate + issuer.certificate, pair.key)
+
+    if kind == "asyncio":
+        assert refused(lambda: site.ask(client))
+    else:
+        assert site.ask(client) == b"answer"
 
 
 def test_a_client_may_send_its_intermediates(serve, clients):
