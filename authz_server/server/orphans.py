@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-LOOK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 2.0
 
 _PROC: Final = Path("/proc")
 _STATE, _PARENT, _STARTED = 0, 1, 19  # fields of /proc/PID/stat after the name

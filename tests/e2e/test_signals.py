@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -145,7 +146,8 @@ def test_pid_1_takes_orphans_away(start, workers):
         inside = ["nsenter", "--user", "--pid", "--target", str(server), "--preserve-credentials"]
         subprocess.run([*inside, "sh", "-c", "sleep 0.1 & sleep 0.1 &"], check=True, timeout=PATIENCE)
         until(lambda: (server, "sleep") not in processes().values())
-        assert process.running()
+        os.kill(server, signal.SIGTERM)  # unshare itself ignores it
+        assert process.wait(PATIENCE) == 0
 
 
 def processes():
