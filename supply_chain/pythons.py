@@ -130,7 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = parser.parse_args(arguments).wanted
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     places = {version: find(version, os.environ["PATH"], pyenv) for version in wanted if _VERSION.fullmatch(version)}
-    found = {version: python for version, python in places.items() if python is not None}
+    own = "{}.{}".format(*sys.version_info)
+    found = {own: Path(sys.executable)} | {version: python for version, python in places.items() if python is not None}
     kit = CONTRACT / "kit.py" if (CONTRACT / "kit.py").exists() else None
     for trial in trials(wanted, found):
         print(f"== {trial.name}: {trial.python}, {'with the lock' if trial.locked else 'with the newest releases'}", flush=True)

@@ -64,6 +64,15 @@ def test_a_python_that_is_not_there_is_named(monkeypatch, tmp_path, capsys):
     assert "not tried: Python 3.98, of which there is none in PATH or in " in capsys.readouterr().out
 
 
+def test_the_newest_releases_can_be_tried_alone(monkeypatch):
+    """On the Python that runs it, where no other is asked for."""
+    tried = []
+    monkeypatch.setattr(pythons, "try_out", lambda trial, _: tried.append(trial))
+
+    assert main(["newest"]) == 0
+    assert tried == [Trial("newest", Path(sys.executable), locked=False)]
+
+
 def test_package_lock_and_tests_name_the_same_pythons():
     """The oldest is the one that the locks and the checks are made for; each that is classified is tried."""
     makefile = (ROOT / "Makefile").read_text()
