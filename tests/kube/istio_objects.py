@@ -13,13 +13,15 @@ HELM_LABELS = {"istio": "ingress"}
 GATEWAY_LABELS = {"gateway.networking.k8s.io/gateway-name": "edge"}
 
 
-def service(name: str, namespace: str, port: int, *, labels: dict[str, str] | None = None, port_name: str = "http") -> dict[str, Any]:
+def service(
+    name: str, namespace: str, port: int, address: str, *, labels: dict[str, str] | None = None, port_name: str = "http"
+) -> dict[str, Any]:
     """Make a Service with a cluster IP."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": namespace, "labels": labels or {}},
-        "spec": {"clusterIP": "10.0.0.7", "selector": labels or {"app": name}, "ports": [{"name": port_name, "port": port}]},
+        "spec": {"clusterIP": address, "selector": labels or {"app": name}, "ports": [{"name": port_name, "port": port}]},
     }
 
 
@@ -51,7 +53,7 @@ def surroundings(upstream: int, pods: list[str]) -> Objects:
     """Make the API behind the gateway, and the pods of the server."""
     return [
         *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (HOME, "authz", "default")),
-        service("pets", "default", 80),
+        service("pets", "default", 80, "10.0.0.7"),
         endpoints("pets", "default", ["127.0.0.1"], "http", upstream),
         endpoints("authz-server-mesh", "authz", pods, "grpc", 9000),
     ]
@@ -98,7 +100,7 @@ def gateway_api(port: int, _: int) -> Objects:
             "metadata": {"name": "pets", "namespace": "default"},
             "spec": {"parentRefs": [{"name": "edge", "namespace": HOME}], "rules": [{"backendRefs": [{"name": "pets", "port": 80}]}]},
         },
-        service("edge-istio", HOME, port, labels=GATEWAY_LABELS),
+        service("edge-istio", HOME, port, "10.0.0.8", labels=GATEWAY_LABELS),
         proxy_pod(),
         endpoints("edge-istio", HOME, [PROXY], "http", port, pod="edge-1"),
     ]
@@ -141,7 +143,10 @@ def waypoint(_: int, __: int) -> Objects:
             "metadata": {"name": "edge", "namespace": HOME, "labels": {"istio.io/waypoint-for": "service"}},
             "spec": {"gatewayClassName": "istio-waypoint", "listeners": [{"name": "mesh", "port": 15008, "protocol": "HBONE"}]},
         },
-        service("edge", HOME, 15008, labels=GATEWAY_LABELS, port_name="mesh"),
+        service("edge", HOME, 15008, "10.0.0.8", labels=GATEWAY_LABELS, port_name="mesh"),
         proxy_pod(),
-        {**(inner := service("inner", HOME, 80)), "metadata": {**inner["metadata"], "labels": {"istio.io/use-waypoint": "edge"}}},
+        {
+            **(inner := service("inner", HOME, 80, "10.0.0.9")),
+            "metadata": {**inner["metadata"], "labels": {"istio.io/use-waypoint": "edge"}},
+        },
     ]
