@@ -38,7 +38,7 @@ addresses() { for families in IPv4 IPv6 IPv4+IPv6; do unshare -n "$python" -m te
 memory() { proof memory $image "$lab" grpcio && proof memory $image "$lab" asyncio; }
 metrics() { rm -rf "$work/metrics"; proof metrics "$work/metrics"; }
 
-proof lab "$lab" > "$work/lab.log" 2>&1 & around=$!
+"$python" -m tests.kube.lab "$lab" > "$work/lab.log" 2>&1 & around=$!
 trap 'kill $around $api 2> /dev/null; wait' EXIT
 until grep -q up "$work/lab.log" 2> /dev/null; do kill -0 $around || { cat "$work/lab.log"; exit 1; }; sleep 0.2; done
 
