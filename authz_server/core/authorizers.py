@@ -79,8 +79,9 @@ class TokenProof:
         return 160
 
     def stands(self) -> bool:
-        """Whether the key is still the pool's, and the list still does not name the token."""
-        return self._key.stands() and (self._version == self._revocations.version or self._look_again())
+        """Whether the key is still the pool's, and the list is known and still does not name the token."""
+        revocations = self._revocations
+        return self._key.stands() and revocations.known and (self._version == revocations.version or self._look_again())
 
     def _look_again(self) -> bool:
         version = self._revocations.version

@@ -1,7 +1,7 @@
 """Revocations: tokens that are refused although they are good, such as those of a user who has signed out."""
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import inf
 from typing import Any, Final, Literal, NamedTuple
 
@@ -41,18 +41,28 @@ class Revocations:
     def __init__(self, *, known: bool = True) -> None:
         self._named: dict[Name, tuple[float, float]] = {}
         self._marked: dict[int, float] = {}
-        self.known = known
+        self._known = known
+        self._is_fresh: Callable[[], bool] | None = None
         self.version = 0
 
     def __len__(self) -> int:
         return len(self._named)
+
+    @property
+    def known(self) -> bool:
+        """Whether the list is known at this moment; if not, nothing can be said about a token."""
+        return self._known and (self._is_fresh is None or self._is_fresh())
+
+    def expires(self, is_fresh: Callable[[], bool]) -> None:
+        """Be unknown whenever *is_fresh* says so: the age counts at each check, not only when a read of the list fails."""
+        self._is_fresh = is_fresh
 
     def replace(self, revocations: Iterable[Revocation]) -> None:
         """Refuse these tokens, and no others."""
         named: dict[Name, tuple[float, float]] = {}
         marked: dict[int, float] = {}
         _put(revocations, named, marked)
-        self._named, self._marked, self.known = named, marked, True
+        self._named, self._marked, self._known = named, marked, True
         self.version += 1
 
     def add(self, revocations: Iterable[Revocation]) -> None:
@@ -62,7 +72,7 @@ class Revocations:
 
     def forget(self) -> None:
         """Say nothing about any token until the list is known again."""
-        self.known = False
+        self._known = False
         self.version += 1
 
     def refuse(self, claims: Mapping[str, Any], now: float) -> bool:

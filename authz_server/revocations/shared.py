@@ -25,7 +25,11 @@ STREAM: Final = "authz:revocations:new"  # a stream: `entry`, `undo` with a name
 MAX_STREAM: Final = 10_000
 RESYNC_SECONDS: Final = 60.0  # after which all of the set is read again, whatever the stream told: what is over is let go
 BLOCK_SECONDS: Final = 1.0
+WATCH_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 3.0
+EXCHANGE_SECONDS: Final = (
+    30.0  # for a whole command and its answer, however steadily octets come: TIMEOUT_SECONDS bounds the time between two
+)
 MAX_PAUSE_SECONDS: Final = 5.0
 SKEW_SECONDS: Final = 60.0  # for which what is over stays in the set: whoever's clock is behind would take it for lost
 SCHEMES: Final = ("redis", "rediss", "unix")
@@ -93,8 +97,15 @@ class SharedList:
         self._unreadable: set[bytes] = set()  # that were told
         self.contact = -math.inf
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="revocations", daemon=True)
-        self._thread.start()
+        self._asked = math.inf  # when the exchange with Redis began that is going on
+        if max_age < math.inf:
+            revocations.expires(self._is_fresh)
+        self._threads = [
+            threading.Thread(target=run, name=name, daemon=True)
+            for name, run in (("revocations", self._run), ("age of revocations", self._watch))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
         """Stop following; an answer that is waited for at this moment is not awaited."""
@@ -107,6 +118,28 @@ class SharedList:
     def kept(self) -> int:
         """How many entries are refused that Redis has lost."""
         return len(self._kept)
+
+    def _is_fresh(self) -> bool:
+        return self.age() <= self._max_age
+
+    def _watch(self) -> None:
+        """End an exchange that takes too long, and have readiness looked at when the list becomes too old without a failure."""
+        is_old = False
+        while not self._stop.wait(WATCH_SECONDS):
+            if self._clock() - self._asked > EXCHANGE_SECONDS:
+                self._asked = math.inf
+                self._client.connection_pool.disconnect()  # shuts the socket, so that the thread that reads from it wakes up
+            was_old, is_old = is_old, self.contact > -math.inf and not self._is_fresh()
+            if is_old and not was_old:
+                self._observer.ended("failed", f"{self._name}: no answer for longer than --revocations-max-age")
+
+    @contextmanager
+    def _exchange(self) -> Iterator[None]:
+        self._asked = self._clock()
+        try:
+            yield
+        finally:
+            self._asked = math.inf
 
     def _run(self) -> None:
         failures = 0
@@ -123,8 +156,8 @@ class SharedList:
 
     def _read_all(self) -> None:
         """Read the whole set at one moment, and what the stream has told before it; what is written after it comes by the stream."""
-        now = _earlier(self._client, self._now())
-        with self._client.pipeline() as pipe:
+        with self._exchange(), self._client.pipeline() as pipe:
+            now = _earlier(self._client, self._now())
             pipe.xrange(STREAM, self._last, count=MAX_STREAM)
             pipe.xrevrange(STREAM, count=1)
             pipe.zrangebyscore(KEY, now, "+inf", start=0, num=MAX_ENTRIES + 1, withscores=True)
@@ -155,8 +188,9 @@ class SharedList:
         """Add what the stream tells of, until it takes something back, is another one, or it is time to read the whole set again."""
         until = self._clock() + RESYNC_SECONDS
         while not self._stop.is_set() and self._clock() < until:
-            self._client.xread({STREAM: self._last}, count=1, block=int(BLOCK_SECONDS * 1000))
-            events = self._client.xrange(STREAM, self._last, count=MAX_NEWS)
+            with self._exchange():
+                self._client.xread({STREAM: self._last}, count=1, block=int(BLOCK_SECONDS * 1000))
+                events = self._client.xrange(STREAM, self._last, count=MAX_NEWS)
             news = events[1:]
             readable = _head(events) == self._last and all(b"entry" in fields for _, fields in news)
             if not readable or len(self._known) + len(news) > MAX_ENTRIES:
@@ -191,8 +225,6 @@ class SharedList:
         self._observer.ended("ok", "")
 
     def _failed(self, error: Exception) -> None:
-        if self._revocations.known and self.age() > self._max_age:
-            self._revocations.forget()
         what = str(error) if isinstance(error, RevocationsError) else _kind(error)
         self._observer.ended("failed", f"{self._name}: {what}")
 

@@ -17,6 +17,7 @@ from tests.revocations.following import Told
 def quick(monkeypatch):
     """Wait for news in short turns, so that a test ends soon."""
     monkeypatch.setattr(shared, "BLOCK_SECONDS", 0.1)
+    monkeypatch.setattr(shared, "WATCH_SECONDS", 0.1)
 
 
 @pytest.fixture(scope="module", params=[pytest.param(REDIS, id="Redis", marks=pytest.mark.redis), pytest.param(VALKEY, id="Valkey")])
@@ -57,10 +58,11 @@ def follow(revocations, told, request):
     """Follow the list until the test ends."""
     with ExitStack() as stack:
 
-        def begin(other=None, max_age=inf, now=time.time, into=revocations):
+        def begin(other=None, max_age=inf, now=time.time, into=revocations, clock=time.monotonic):
             there = other or request.getfixturevalue("server")
-            made = SharedList(there, into, told, max_age=max_age, now=now, clock=time.monotonic, spread=lambda: 0.0)
-            stack.callback(made._thread.join)
+            made = SharedList(there, into, told, max_age=max_age, now=now, clock=clock, spread=lambda: 0.0)
+            for thread in made._threads:
+                stack.callback(thread.join)
             stack.callback(made.close)
             return made
 
