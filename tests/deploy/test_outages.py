@@ -142,7 +142,9 @@ def test_a_rolling_restart_fails_no_request(edge, servers, pool):
     asked_until(lambda: door.healthy() == 2)
     servers[0].process.send(signal.SIGTERM)
     asked_until(lambda: door.healthy() == 1)
-    servers[0].process.send(signal.SIGINT)  # Envoy knows, so the drain has done its work
+    before = statuses.total()
+    asked_until(lambda: statuses.total() == before + 50)  # so that each of its threads has heard of it
+    servers[0].process.send(signal.SIGINT)  # the drain has done its work
     asked_until(lambda: not servers[0].process.running())
     before = statuses.total()
     asked_until(lambda: statuses.total() == before + 50)

@@ -149,7 +149,8 @@ def test_a_rolling_restart_fails_no_check(running, front, tmp_path, pool, cognit
         for name, server in servers.items():
             server.process.send(Signals.SIGTERM)
             envoy.healthy(1)
-            server.process.send(Signals.SIGINT)  # Envoy knows, so the drain has done its work
+            envoy.checks(ROUNDS * clients)  # so that each of its threads has heard of it
+            server.process.send(Signals.SIGINT)  # the drain has done its work
             assert server.process.wait() == 0
             start(name, server.port)
             envoy.healthy(2)
