@@ -38,18 +38,20 @@ class Readiness:
         """Look again; a pool that a reload adds does not take back what was ready."""
         with self._lock:
             self._started = self._started or self._store.attempted()
-            known = self._revocations is None or self._revocations.known
-            self._set(ready=self._started and self._store.answerable() and known and not self._draining)
+            self._set(ready=self._started and self._store.answerable() and self._is_known() and not self._draining)
 
     def report(self) -> Report:
-        """Say whether checks can be answered, and why."""
-        return Report(self.ready, (*(("draining",) if self._draining else ()), *self._lines()))
+        """Say whether checks can be answered, and why; a list that has become too old since the last look counts."""
+        return Report(self.ready and self._is_known(), (*(("draining",) if self._draining else ()), *self._lines()))
 
     def drain(self) -> None:
         """Be not ready from now on."""
         with self._lock:
             self._draining = True
             self._set(ready=False)
+
+    def _is_known(self) -> bool:
+        return self._revocations is None or self._revocations.known
 
     def _set(self, *, ready: bool) -> None:
         if ready != self.ready:

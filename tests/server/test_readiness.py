@@ -100,3 +100,18 @@ def test_a_report_says_why_and_can_be_read_back():
     assert ready.text() == b"ready\nuser pool a: no keys\nrevocations: 2 entries\n"
     assert readiness.report().text() == b"not ready\ndraining\nuser pool a: no keys\nrevocations: 2 entries\n"
     assert [Report.read(report.text()) for report in (before, ready)] == [before, ready]
+
+
+def test_a_report_knows_that_a_list_became_too_old():
+    """It says so at once, before anything has happened that readiness would follow."""
+    keys, revocations = Keys(), Revocations()
+    is_fresh = [True]
+    revocations.expires(lambda: is_fresh[0])
+    readiness = Readiness(keys, lambda _: None, revocations)
+    keys.has_attempted = keys.has_keys = True
+    readiness.update()
+    reports = [readiness.report().ready]
+    is_fresh[0] = False
+    reports.append(readiness.report().ready)
+
+    assert reports == [True, False]
