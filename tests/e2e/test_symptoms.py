@@ -287,7 +287,9 @@ def test_a_server_without_keys_says_why(pool: UserPool, cognito, tmp_path: Path)
         command = ("serve", "--config", str(config), "--listen", f"127.0.0.1:{free_port()}", "--admin", str(admin))
         with authz_server(*command, log=tmp_path / "server.log") as process:
             server = Server(process=process, config=config, port=0, admin=admin)
-            process.wait_until(lambda: "(status)" in server.log())
+            process.wait_until(
+                lambda: "(status)" in server.log() and server.get("/readyz")[0] != 0
+            )  # keys may fail before the port is open
             status, body = server.get("/readyz")
             assert (status, pool.id in body) == (503, True)
             assert cognito.jwks_uri(pool) in server.log()
