@@ -209,7 +209,9 @@ CASES: dict[str, Callable[[Path], bool]] = {
     "Gateway API": lambda lab: asks(lab, quiet=True, change=labels_of_gateway_api, **GATEWAY),
     "Gateway API, all by reference": lambda lab: asks(lab, quiet=True, change=references_to_gateway_api, **GATEWAY),
     "sidecar": lambda lab: asks(lab, quiet=True, layout=istio_objects.sidecar, **SIDECAR),
-    "waypoint, EnvoyFilter for WAYPOINT": lambda lab: run(lab, None, change=cleaning_in("WAYPOINT", references=True), **WAYPOINT),
+    "waypoint: an EnvoyFilter for WAYPOINT is applied nowhere": lambda lab: (
+        not run(lab, None, change=cleaning_in("WAYPOINT", references=True), **WAYPOINT)
+    ),
     "waypoint, EnvoyFilter for SIDECAR_INBOUND": lambda lab: run(
         lab, None, change=cleaning_in("SIDECAR_INBOUND", references=True), **WAYPOINT
     ),

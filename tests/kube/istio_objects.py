@@ -16,12 +16,16 @@ GATEWAY_LABELS = {"gateway.networking.k8s.io/gateway-name": "edge"}
 def service(
     name: str, namespace: str, port: int, address: str, *, labels: dict[str, str] | None = None, port_name: str = "http"
 ) -> dict[str, Any]:
-    """Make a Service with a cluster IP."""
+    """Make a Service with a cluster IP, and what an API server would fill in: the generator reads objects as they are."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name, "namespace": namespace, "labels": labels or {}},
-        "spec": {"clusterIP": address, "selector": labels or {"app": name}, "ports": [{"name": port_name, "port": port}]},
+        "spec": {
+            "clusterIP": address,
+            "selector": labels or {"app": name},
+            "ports": [{"name": port_name, "port": port, "targetPort": port}],
+        },
     }
 
 
