@@ -24,7 +24,7 @@ KEY: Final = "authz:revocations"  # a sorted set: entries without `until`, which
 STREAM: Final = "authz:revocations:new"  # a stream: `entry`, `undo` with a name, or something else when the set alone says what is refused
 MAX_STREAM: Final = 10_000
 RESYNC_SECONDS: Final = 60.0  # after which all of the set is read again, whatever the stream told: what is over is let go
-BLOCK_SECONDS: Final = 1.0
+BLOCK_SECONDS: Final = 1.0  # for which news is waited for, or a quarter of the age that is allowed: each answer is a contact
 WATCH_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 3.0
 EXCHANGE_SECONDS: Final = (
@@ -87,6 +87,7 @@ class SharedList:
         self._revocations = revocations
         self._observer = observer
         self._max_age = max_age
+        self._block = max(1, int(min(BLOCK_SECONDS, max_age / 4) * 1000))  # milliseconds; 0 would be for ever
         self._now = now
         self._clock = clock
         self._spread = spread
@@ -189,7 +190,7 @@ class SharedList:
         until = self._clock() + RESYNC_SECONDS
         while not self._stop.is_set() and self._clock() < until:
             with self._exchange():
-                self._client.xread({STREAM: self._last}, count=1, block=int(BLOCK_SECONDS * 1000))
+                self._client.xread({STREAM: self._last}, count=1, block=self._block)
                 events = self._client.xrange(STREAM, self._last, count=MAX_NEWS)
             news = events[1:]
             readable = _head(events) == self._last and all(b"entry" in fields for _, fields in news)

@@ -110,3 +110,17 @@ def test_a_read_has_a_deadline_without_a_limit_on_age(server, relay, follow, rev
 
     assert revocations.known
     assert refused(revocations, sub="ada")
+
+
+def test_a_list_that_is_followed_does_not_become_too_old(server, follow, revocations, monkeypatch):
+    """However little age is allowed, news is waited for in turns that are a fraction of it: a quiet Redis is no outage."""
+    monkeypatch.setattr(shared, "BLOCK_SECONDS", 30.0)
+    asked = []
+    there = server.client.xread
+    monkeypatch.setattr(
+        server.client, "xread", lambda *arguments, **options: asked.append(options["block"]) or there(*arguments, **options)
+    )
+    follow(max_age=2.0)
+    until(lambda: revocations.known and len(asked) >= 2)
+
+    assert set(asked) == {500}
