@@ -30,6 +30,7 @@ _PADDING: Final = (b"", None, b"==", b"=")
 _LAST: Final = (None, None, frozenset((b"A", b"Q", b"g", b"w")), frozenset(b"%c" % character for character in b"AEIMQUYcgkosw048"))
 _ISS: Final = b'"iss"'
 _ISSUER: Final = re.compile(_ISS + rb'[ \t\r\n]*:[ \t\r\n]*"([^"\\]*(?:\\/[^"\\]*)*)"')
+_HEADER_TEXTS: Final = ("typ", "cty", "jku", "x5u", "x5t", "x5t#S256")  # RFC 7515 section 4.1; none of them is used
 _PKCS1: Final = PKCS1v15()
 _SHA256: Final = SHA256()
 
@@ -166,6 +167,8 @@ def _kid(part: bytes) -> str:
         raise TypeError("the header is no object")
     if header.get("alg") != "RS256" or "crit" in header or "b64" in header:
         raise Denied(Reason.ALGORITHM_REFUSED)
+    if not all(isinstance(header.get(name, ""), str) for name in _HEADER_TEXTS):
+        raise TypeError("a parameter of the header that is text is something else")
     kid = header.get("kid")
     if not isinstance(kid, str):
         raise TypeError("the header has no kid")

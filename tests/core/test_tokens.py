@@ -352,6 +352,13 @@ def test_well_formed_tokens_are_accepted(forge: Forge, pool: UserPool, other_poo
     assert accept(text, pool.id_key) == json.loads(decode(text.split(".")[1].encode()))
 
 
+@pytest.mark.parametrize("value", [{}, {"alg": "RS256"}, [], ["JWT"], 3, True], ids=repr)
+@pytest.mark.parametrize("name", ["typ", "cty", "jku", "x5u", "x5t", "x5t#S256"])
+def test_text_in_a_header_is_nothing_else(name: str, value: object, pool: UserPool, outcome: Callable[..., Reason | None]) -> None:
+    """RFC 7515 section 4.1: other libraries refuse a `typ` that is no text, also where nobody reads it."""
+    assert outcome(parse, pool.id_key.sign(pool.id_claims(), header={name: value})) is MALFORMED
+
+
 def test_a_long_header_is_not_remembered(pool: UserPool) -> None:
     """Headers are remembered only where they are as short as Cognito's: what a client sends takes no memory."""
     tokens._kid_seen.cache_clear()
