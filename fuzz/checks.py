@@ -78,7 +78,20 @@ PATHS = (
     "/OPEN",
 )
 HOSTS = ("api.test", "a,b", "", "API.test:80", "x@y", "a.test.")
-NAMES = ("authorization", "Authorization", "AUTHORIZATION", "x-sub", "x_sub", "cookie", "x-request-id", ":path", "x-original-url", "")
+NAMES = (
+    "authorization",
+    "Authorization",
+    "AUTHORIZATION",
+    "x-sub",
+    "x_sub",
+    "X.Sub",
+    "x-email",
+    "cookie",
+    "x-request-id",
+    ":path",
+    "x-original-url",
+    "",
+)
 VALUES = (*TOKENS, *(f"Bearer {name}" for name in TOKENS), "<id>,<id>", "Bearer <id> ", "<access> <id>", "", "root", "\u00e9", "a\nb")
 CONTEXTS = ({"api": "shop"}, {"api": "bank"}, {"authorizer": "users"}, {"authorization_scopes": "pets/read"}, {"authorizer": ""})
 
@@ -111,8 +124,8 @@ def run(octets: bytes) -> None:
     if response.status.code:
         _is_denial(response)
     else:
-        _is_allow(response)
         assert request is not None, "octets that are no request"
+        _is_allow(response, _sent(request.attributes.request.http))
         assert deserves(request), "nothing earns this allow"
 
 
@@ -165,14 +178,22 @@ def _is_denial(response: Any) -> None:
     _are_headers(denied.headers)
 
 
-def _is_allow(response: Any) -> None:
-    """Each identity header is either set or stripped, and so is a client's other spelling of one."""
+def _sent(http: Any) -> set[str]:
+    """Name the headers of a request, in lower case."""
+    lines = (line.key for line in http.header_map.headers) if http.HasField("header_map") else http.headers
+    return {name.lower() for name in lines}
+
+
+def _is_allow(response: Any, sent: set[str]) -> None:
+    """Each identity header is either set or stripped, and a client's other spellings of one are stripped."""
     assert response.WhichOneof("http_response") == "ok_response"
     allowed = response.ok_response
     written = [option.header.key for option in allowed.headers]
-    stripped = [name for name in allowed.headers_to_remove if "_" not in name]
-    assert {*written, *stripped} == IDENTITY
-    assert len(written) + len(stripped) == len(IDENTITY)
+    removed = [name.lower() for name in allowed.headers_to_remove]
+    other = {name for name in sent - IDENTITY if re.sub("[^a-z0-9]", "-", name) in IDENTITY}
+    assert {*written, *removed} == IDENTITY | other
+    assert not {*written} & {*removed}
+    assert len(written) == len({*written})
     _are_headers(allowed.headers)
 
 
