@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 
 from authz_server.config.expressions import expression
 from authz_server.config.parts import ApiPart, AuthorizerPart, MethodPart, Part, RoutesPart
-from authz_server.core.authorizers import CognitoUserPools, Expression, Keys
+from authz_server.core.authorizers import Authorizer, Keys
+from authz_server.core.cognito_user_pools import Expression, cognito_user_pools
 from authz_server.core.gateway import Api, Gateway, Route, protected
 from authz_server.core.hosts import Hosts
 from authz_server.core.revocations import Revocations
@@ -24,10 +25,10 @@ class Assembly:
         self._give = keys
         self._revocations = revocations
         self._keys: dict[UserPool, Keys] = {}
-        self._authorizers: dict[AuthorizerPart, CognitoUserPools] = {}
+        self._authorizers: dict[AuthorizerPart, Authorizer] = {}
         self._expressions: dict[str, Expression] = {}
         self._scopes: dict[tuple[str, ...], frozenset[str]] = {}
-        self._apis: list[tuple[ApiPart, dict[str, CognitoUserPools], Routes[Route]]] = []
+        self._apis: list[tuple[ApiPart, dict[str, Authorizer], Routes[Route]]] = []
 
     @property
     def user_pools(self) -> tuple[UserPool, ...]:
@@ -72,19 +73,19 @@ class Assembly:
         for template, methods in part.resources:
             routes.add(template, {entry.method: self._route(template, api.name, entry, authorizers) for entry in methods})
 
-    def _route(self, template: str, api: str, part: MethodPart, authorizers: dict[str, CognitoUserPools]) -> Route:
+    def _route(self, template: str, api: str, part: MethodPart, authorizers: dict[str, Authorizer]) -> Route:
         label = f"{part.method} {template}"
         if part.authorizer is None:
             return Route(label=label, authorizer=None)
         scopes = self._scopes.setdefault(part.scopes, frozenset(part.scopes))
         return protected(label, api, authorizers[part.authorizer], scopes)
 
-    def _authorizer(self, part: AuthorizerPart) -> CognitoUserPools:
+    def _authorizer(self, part: AuthorizerPart) -> Authorizer:
         if part not in self._authorizers:
-            self._authorizers[part] = CognitoUserPools(
+            self._authorizers[part] = cognito_user_pools(
                 name=part.name,
                 identity_source=part.identity_source,
-                pools={issuer: self._keys_of(pool) for issuer, pool in part.pools},
+                issuers={issuer: self._keys_of(pool) for issuer, pool in part.pools},
                 expression=self._expression(part.expression),
                 app_clients=part.app_clients,
                 result_ttl=part.result_ttl,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from authz_server.core.authorizers import Expression
+from authz_server.core.cognito_user_pools import Expression
 
 _PREFIX: Final = 64  # characters by which it is judged what an expression can match
 

@@ -1,6 +1,5 @@
 """What a check can answer: allow, or deny for one reason out of a closed table."""
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
@@ -159,6 +158,11 @@ class Reason(Enum):
         """The reason's name in metrics, logs and docs."""
         return self.name.lower()
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether the fault is the server's, and not the caller's."""
+        return self.value.status >= 500  # noqa: PLR2004 - HTTP server errors
+
 
 class Proof(Protocol):
     """What a decision about a verified token rests on."""
@@ -194,20 +198,16 @@ def listed(names: Collection[str]) -> str:
 
 
 class Denied(Exception):  # noqa: N818 - a denial is an answer, not an error
-    """End a check with a denial; `Gateway.match` and `Gateway.judge` catch it.
+    """End the search for a route, or for a key, with a denial.
 
     Args:
-        reason: the rule that failed.
-        proof: the key that the rule was reached with, or None when it took none.
-        until: Unix time at which the rule is met.
+        reason: of the denial.
         details: for the operator; they never reach the caller.
     """
 
-    def __init__(self, reason: Reason, proof: Proof | None = None, until: float = math.inf, details: Details = ()) -> None:
+    def __init__(self, reason: Reason, details: Details = ()) -> None:
         super().__init__(reason.label)
         self.reason = reason
-        self.proof = proof
-        self.until = until
         self.details = details
 
 
@@ -234,7 +234,7 @@ class Deny:
     @property
     def decision(self) -> str:
         """`deny`, or `unavailable` where the fault is ours and not the caller's."""
-        return "unavailable" if self.reason.value.status >= 500 else "deny"  # noqa: PLR2004 - HTTP server errors
+        return "unavailable" if self.reason.is_ours else "deny"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,14 @@ from typing import Any, Final
 from authz_server.core import claims as claim
 from authz_server.core import paths
 from authz_server.core.aliases import Aliases
-from authz_server.core.authorizers import CognitoUserPools, KeysPending
+from authz_server.core.authorizers import Authorizer, KeysPending
 from authz_server.core.decisions import Allow, Denied, Deny, Reason, listed
+from authz_server.core.evaluation import Evaluation
 from authz_server.core.hosts import Hosts
+from authz_server.core.proofs import proof_of
 from authz_server.core.request import Request
 from authz_server.core.routes import METHODS, Routes
+from authz_server.core.rules import CLAIM_HEADERS, details
 
 NAMED_BY_ENVOY: Final = "(named by Envoy)"
 CONTEXT_KEYS: Final = frozenset({"api", "authorizer", "authorization_scopes"})  # what Envoy's context_extensions may say
@@ -53,12 +56,12 @@ class Route:
     """
 
     label: str
-    authorizer: CognitoUserPools | None
+    authorizer: Authorizer | None
     scopes: frozenset[str] = frozenset()
     tag: bytes = b""
 
 
-def protected(label: str, api: str, authorizer: CognitoUserPools, scopes: frozenset[str]) -> Route:
+def protected(label: str, api: str, authorizer: Authorizer, scopes: frozenset[str]) -> Route:
     """Make a route that takes a token.
 
     Args:
@@ -111,7 +114,7 @@ class Api:
     name: str
     base_path: tuple[str, ...]
     routes: Routes[Route]
-    authorizers: Mapping[str, CognitoUserPools]
+    authorizers: Mapping[str, Authorizer]
     claims: Claims
     identity_headers: tuple[str, ...]
     aliases: Aliases = field(init=False, compare=False, repr=False)
@@ -166,33 +169,44 @@ class Api:
             self.named_routes[name, scopes] = route
         return route
 
-    def allow(self, route: Route, request: Request, now: float) -> Allow:
-        """Authorize a request on its route and hand the claims on.
+    def decide(self, route: Route, request: Request, now: float) -> Allow | Deny:
+        """Decide whether a request may pass on its route, and hand the claims on.
 
         Raises:
-            Denied: for the first rule that fails.
             KeysPending: when the key is being fetched.
         """
-        others = self.aliases.among(request.headers)
         if route.authorizer is None:
-            return Allow(api=self.name, route=route.label, remove=self.identity_headers + others)
-        source = route.authorizer.identity_source
-        claims, proof = route.authorizer.authorize(request.headers.get(source), route.scopes, now)
-        headers, dropped = claim.headers(claims, self.claims.headers)
-        if dropped and not self.claims.drop:
-            raise Denied(Reason.CLAIM_HEADERS_TOO_LARGE, proof, details=(("dropped_headers", listed(dropped)),))
+            return Allow(api=self.name, route=route.label, remove=self.identity_headers + self.aliases.among(request.headers))
+        evaluation = Evaluation(request, now, route.authorizer, route.scopes)
+        failed = route.authorizer.judge(evaluation)
+        if failed is None:
+            headers, evaluation.dropped = claim.headers(evaluation.claims, self.claims.headers)
+            if self.claims.drop or CLAIM_HEADERS.met(evaluation):
+                return self._allow(route, evaluation, headers)
+            failed = evaluation.failed = CLAIM_HEADERS
+        return Deny(
+            reason=failed.reason,
+            api=self.name,
+            route=route.label,
+            proof=proof_of(evaluation),
+            until=min(failed.until(evaluation), now + route.authorizer.result_ttl),
+            details=details(failed, evaluation),
+        )
+
+    def _allow(self, route: Route, evaluation: Evaluation, headers: list[tuple[str, str]]) -> Allow:
+        claims, authorizer = evaluation.claims, evaluation.authorizer
         written = {name for name, _ in headers}
-        stripped = self.identity_headers if self.claims.forward_token else (*self.identity_headers, source)
+        stripped = self.identity_headers if self.claims.forward_token else (*self.identity_headers, authorizer.identity_source)
         return Allow(
             api=self.name,
             route=route.label,
             headers=tuple(headers),
-            remove=tuple(name for name in stripped if name not in written) + others,
+            remove=tuple(name for name in stripped if name not in written) + self.aliases.among(evaluation.request.headers),
             metadata=claim.metadata(claims, () if self.claims.metadata is None else self.claims.metadata or claims),
             logged=claim.texts(claims, self.claims.logged),
-            dropped=tuple(dropped),
-            proof=proof,
-            until=min(claims["exp"], now + route.authorizer.result_ttl),
+            dropped=tuple(evaluation.dropped),
+            proof=proof_of(evaluation),
+            until=min(claims["exp"], evaluation.now + authorizer.result_ttl),
         )
 
 
@@ -283,10 +297,7 @@ class Gateway:
         """
         api, route = match
         try:
-            return api.allow(route, request, now)
-        except Denied as denied:
-            until = min(denied.until, now + (route.authorizer.result_ttl if route.authorizer is not None else 0))
-            return Deny(reason=denied.reason, api=api.name, route=route.label, proof=denied.proof, until=until, details=denied.details)
+            return api.decide(route, request, now)
         except KeysPending as pending:
             return Pending(fetch=pending.fetch, api=api.name, route=route.label)
 

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from authz_server.core import user_pools
-from authz_server.core.authorizers import CognitoUserPools
+from authz_server.core.cognito_user_pools import cognito_user_pools
 from authz_server.core.gateway import Api, Claims, Gateway, protected
 from authz_server.core.hosts import Hosts
 from authz_server.core.routes import Routes
@@ -187,7 +187,7 @@ class Week:
     def _configure(self) -> None:
         place = user_pools.UserPool(id=self.pool.id, issuer=self.pool.issuer, jwks="https://keys.test/jwks.json")
         keys = KeyStore(self.clock, self.refresher).keys(place)
-        users = CognitoUserPools(name="users", identity_source="authorization", pools={self.pool.issuer: keys}, result_ttl=300)
+        users = cognito_user_pools(name="users", identity_source="authorization", issuers={self.pool.issuer: keys}, result_ttl=300)
         routes = Routes()
         routes.add("/pets", {"GET": protected("GET /pets", "shop", users, frozenset())})
         claims = Claims(headers=(("x-auth-sub", "sub"),))

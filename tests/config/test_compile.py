@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from authz_server.config import compile_gateway, load, user_pools
+from authz_server.config import assemble, compile_gateway, load, user_pools
 from authz_server.config.assemble import Assembly
 from authz_server.config.compile import parts
 from authz_server.core.gateway import Claims
 from authz_server.core.user_pools import KeySettings, UserPool
+from tests import judging
 
 FULL = Path(__file__).with_name("full.yaml")
 ENVIRONMENT = {"KEYS": "https://keys.example.com", "TTL": "60", "CEILING": "7200"}
@@ -70,22 +71,24 @@ def test_an_authorizer_is_compiled(gateway):
     web = gateway.apis["shop"].authorizers["web"]
 
     assert (web.name, web.identity_source) == ("web", "x-api-token")
-    assert {issuer: keys.pool for issuer, keys in web.pools.items()} == {STAFF.issuer: STAFF}
-    assert web.expression.fullmatch("webclient01") is not None
-    assert web.expression.fullmatch("mobile") is None
-    assert web.app_clients == {"webclient01", "webclient02"}
+    assert {issuer: keys.pool for issuer, keys in web.issuers.items()} == {STAFF.issuer: STAFF}
+    rules = {rule.name: rule for rule in web.rules}
+    for client, audience, app_client in (("webclient01", True, True), ("mobile", False, False), ("webclient03", True, False)):
+        evaluation = judging.of_claims({"token_use": "id", "aud": client})
+        assert (rules["audience"].met(evaluation), rules["app_client"].met(evaluation)) == (audience, app_client)
 
 
 def test_an_authorizer_without_restrictions_has_none(gateway):
     """An expression or list of app clients that is left out is no restriction."""
     staff = gateway.apis["shop"].authorizers["staff"]
 
-    assert (staff.identity_source, staff.expression, staff.app_clients) == ("authorization", None, None)
+    assert staff.identity_source == "authorization"
+    assert not {"audience", "app_client"} & {rule.name for rule in staff.rules}
 
 
 def test_the_updated_issuer_has_the_same_keys(gateway):
     """`accept_updated_issuer` accepts a second issuer of each pool, with the keys of the first."""
-    pools = gateway.apis["shop"].authorizers["staff-and-partners"].pools
+    pools = gateway.apis["shop"].authorizers["staff-and-partners"].issuers
 
     assert list(pools) == [
         STAFF.issuer,
@@ -104,7 +107,7 @@ def test_a_replicas_authorizer_accepts_the_issuers_of_both_regions(configure):
     replica = "{type: cognito_user_pools, provider_arns: ['arn:aws:cognito-idp:us-west-2:111122223333:userpool/us-east-1_Pool00001']}"
     loaded = configure(f"version: 1\nauthorizers: {{home: {replica}}}\napis: {{a: {{}}}}")
     (pool,) = user_pools(loaded)
-    pools = compile_gateway(loaded, FakeKeys).apis["a"].authorizers["home"].pools
+    pools = compile_gateway(loaded, FakeKeys).apis["a"].authorizers["home"].issuers
 
     assert pool.issuer == "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_Pool00001"
     assert pool.jwks == "https://cognito-idp.us-west-2.amazonaws.com/us-east-1_Pool00001/.well-known/jwks.json"
@@ -119,14 +122,14 @@ def test_an_issuer_of_its_own_is_the_only_one(configure):
     replica = "{type: cognito_user_pools, provider_arns: ['arn:aws:cognito-idp:us-west-2:111122223333:userpool/us-east-1_Pool00001']}"
     text = f"version: 1\nauthorizers: {{home: {replica}}}\napis: {{a: {{}}}}\nuser_pools: {{us-east-1_Pool00001: {{issuer: 'https://id.test/p'}}}}"
 
-    assert list(compile_gateway(configure(text), FakeKeys).apis["a"].authorizers["home"].pools) == ["https://id.test/p"]
+    assert list(compile_gateway(configure(text), FakeKeys).apis["a"].authorizers["home"].issuers) == ["https://id.test/p"]
 
 
 def test_every_api_has_the_authorizers_that_it_can_complete(gateway):
     """Envoy may name any authorizer, so an api has all but those that want a stage variable which it lacks."""
     assert list(gateway.apis["shop"].authorizers) == ["staff", "staff-and-partners", "web", "per-stage"]
     assert list(gateway.apis["partners"].authorizers) == ["staff", "staff-and-partners", "web"]
-    assert {keys.pool for keys in gateway.apis["shop"].authorizers["per-stage"].pools.values()} == {PARTNER}
+    assert {keys.pool for keys in gateway.apis["shop"].authorizers["per-stage"].issuers.values()} == {PARTNER}
 
 
 def test_equal_authorizers_are_one_object(gateway):
@@ -148,17 +151,18 @@ apis:
 
     apis = compile_gateway(loaded, FakeKeys).apis
 
-    assert [keys.pool.id for api in apis.values() for keys in api.authorizers["staged"].pools.values()] == ["eu-west-1_A", "eu-west-1_B"]
+    assert [keys.pool.id for api in apis.values() for keys in api.authorizers["staged"].issuers.values()] == ["eu-west-1_A", "eu-west-1_B"]
 
 
-def test_expressions_are_shared(configure):
+def test_expressions_are_shared(configure, monkeypatch):
     """Equal expressions are compiled once."""
+    compiled = []
+    monkeypatch.setattr(assemble, "expression", compiled.append)
     home = HOME.replace("}", ", identity_validation_expression: a+}")
     loaded = configure(f"version: 1\nauthorizers: {{a: {home}, b: {home}}}\napis: {{a: {{}}}}")
 
-    authorizers = compile_gateway(loaded, FakeKeys).apis["a"].authorizers
-
-    assert authorizers["a"].expression is authorizers["b"].expression
+    assert set(compile_gateway(loaded, FakeKeys).apis["a"].authorizers) == {"a", "b"}
+    assert compiled == ["a+"]
 
 
 def test_routes_are_compiled(gateway):
@@ -240,7 +244,7 @@ def test_a_replica_is_a_pool_with_an_issuer_of_its_own(configure):
     both = HOME.replace("']", f"', '{replica}']").replace("}", ", accept_updated_issuer: true}")
     loaded = configure(f"version: 1\nauthorizers: {{home: {both}}}\napis: {{a: {{}}}}")
 
-    pools = compile_gateway(loaded, FakeKeys).apis["a"].authorizers["home"].pools
+    pools = compile_gateway(loaded, FakeKeys).apis["a"].authorizers["home"].issuers
 
     assert list(pools) == [
         ISSUER,

@@ -12,9 +12,9 @@ from authz_server.core.decisions import Denied, Reason
 def outcome() -> Callable[..., Reason | None]:
     """Call something: the reason why it was denied, or None when it was not."""
 
-    def outcome(function: Callable[..., Any], *arguments: Any) -> Reason | None:
+    def outcome(function: Callable[..., Any], *arguments: Any, **named: Any) -> Reason | None:
         try:
-            function(*arguments)
+            function(*arguments, **named)
         except Denied as denied:
             return denied.reason
         return None

@@ -8,10 +8,12 @@ import pytest
 import re2
 
 from authz_server.core import tokens
-from authz_server.core.authorizers import CognitoUserPools, KeysPending, check_app_client, check_audience, check_scopes, check_token_use
+from authz_server.core.authorizers import Authorizer, KeysPending
+from authz_server.core.cognito_user_pools import SCOPE, TOKEN_USE, app_client, audience, cognito_user_pools
 from authz_server.core.decisions import Denied, Reason
 from authz_server.core.tokens import YEAR_10000, Key
 from authz_server.testing import AppClient, StaticKeys, UserPool
+from tests.judging import authorize, hold
 
 Outcome = Callable[..., Reason | None]
 
@@ -40,18 +42,18 @@ class Asked:
 
 
 @pytest.fixture(scope="module")
-def authorizer(pool: UserPool) -> CognitoUserPools:
+def authorizer(pool: UserPool) -> Authorizer:
     """An authorizer with one pool and no further rules."""
-    return CognitoUserPools(name="pets", identity_source="authorization", pools={pool.issuer: StaticKeys(pool)})
+    return cognito_user_pools(name="pets", identity_source="authorization", issuers={pool.issuer: StaticKeys(pool)})
 
 
 @pytest.fixture(scope="module")
-def full(pool: UserPool) -> CognitoUserPools:
+def full(pool: UserPool) -> Authorizer:
     """An authorizer with every rule there is."""
-    return CognitoUserPools(
+    return cognito_user_pools(
         name="pets",
         identity_source="authorization",
-        pools={pool.issuer: StaticKeys(pool)},
+        issuers={pool.issuer: StaticKeys(pool)},
         expression=re2.compile(".*EXAMPLE"),
         app_clients=frozenset({CLIENT.id}),
     )
@@ -109,25 +111,25 @@ def test_the_recorded_truth_table(
     scopes: tuple[str, ...],
     reason: Reason | None,
     pool: UserPool,
-    authorizer: CognitoUserPools,
+    authorizer: Authorizer,
     now: float,
     outcome: Outcome,
 ) -> None:
     """Routes without scopes take ID tokens, routes with scopes take access tokens that have any one of them; all else is 401."""
-    assert outcome(authorizer.authorize, make(pool), frozenset(scopes), now) is reason
+    assert outcome(authorize, authorizer, make(pool), frozenset(scopes), now) is reason
     assert reason is None or reason.value.status == 401
 
 
-def test_the_verified_claims_are_given(pool: UserPool, authorizer: CognitoUserPools, now: float) -> None:
+def test_the_verified_claims_are_given(pool: UserPool, authorizer: Authorizer, now: float) -> None:
     """What is handed on are exactly the claims that were signed."""
     claims = pool.id_claims(client=CLIENT)
 
-    assert authorizer.authorize(pool.id_key.sign(claims), frozenset(), now).claims == claims
+    assert authorize(authorizer, pool.id_key.sign(claims), frozenset(), now).claims == claims
 
 
-def test_a_verified_token_comes_with_its_proof(pool: UserPool, authorizer: CognitoUserPools, now: float) -> None:
+def test_a_verified_token_comes_with_its_proof(pool: UserPool, authorizer: Authorizer, now: float) -> None:
     """The proof is the pool's key that verified it, and stands as long as the pool holds that very key."""
-    claims, proof = authorizer.authorize(id_token(pool), frozenset(), now)
+    claims, proof = authorize(authorizer, id_token(pool), frozenset(), now)
 
     assert claims["token_use"] == "id"
     assert proof.key.rsa.public_numbers() == pool.id_key.public.public_numbers()
@@ -149,11 +151,11 @@ def test_a_verified_token_comes_with_its_proof(pool: UserPool, authorizer: Cogni
     ],
 )
 def test_a_denial_comes_with_the_key_that_it_took(
-    *, token: Callable[[UserPool], str | None], reason: Reason, proven: bool, pool: UserPool, full: CognitoUserPools, now: float
+    *, token: Callable[[UserPool], str | None], reason: Reason, proven: bool, pool: UserPool, full: Authorizer, now: float
 ) -> None:
     """A denial that rests on a key names it, so that it is not repeated when the key is gone; one that took no key names none."""
     with pytest.raises(Denied) as denied:
-        full.authorize(token(pool), frozenset(), now)
+        authorize(full, token(pool), frozenset(), now)
 
     assert denied.value.reason is reason
     assert (denied.value.proof is not None) == proven
@@ -183,7 +185,7 @@ def test_claims_are_read_once_their_signature_is_good(
     payload: bytes,
     pool: UserPool,
     other_pool: UserPool,
-    authorizer: CognitoUserPools,
+    authorizer: Authorizer,
     now: float,
     outcome: Outcome,
     monkeypatch: pytest.MonkeyPatch,
@@ -192,32 +194,32 @@ def test_claims_are_read_once_their_signature_is_good(
     document = payload.replace(b"ISS", f'"{pool.issuer}"'.encode())
     forged = other_pool.id_key.sign(document, header={"kid": pool.id_key.kid})
 
-    assert outcome(authorizer.authorize, pool.id_key.sign(document), frozenset(), now) is Reason.TOKEN_MALFORMED
+    assert outcome(authorize, authorizer, pool.id_key.sign(document), frozenset(), now) is Reason.TOKEN_MALFORMED
     monkeypatch.setattr(tokens, "claims_of", None)
-    assert outcome(authorizer.authorize, forged, frozenset(), now) is Reason.SIGNATURE_INVALID
+    assert outcome(authorize, authorizer, forged, frozenset(), now) is Reason.SIGNATURE_INVALID
 
 
 def test_another_member_called_iss_is_no_issuer(pool: UserPool, other_pool: UserPool, now: float, outcome: Outcome) -> None:
     """The issuer is the claim itself: a token of one pool that quotes another issuer is judged as what it is."""
     pools = {each.issuer: StaticKeys(each) for each in (pool, other_pool)}
-    authorizer = CognitoUserPools(name="users", identity_source="authorization", pools=pools)
+    authorizer = cognito_user_pools(name="users", identity_source="authorization", issuers=pools)
     claims = pool.id_claims()
     quoting = json.dumps({"x": {"iss": "https://elsewhere.test"}, **claims}).encode()
     posing = json.dumps({"x": {"iss": pool.issuer}, **claims, "iss": other_pool.issuer}).encode()
 
-    assert outcome(authorizer.authorize, pool.id_key.sign(quoting), frozenset(), now) is None
-    assert outcome(authorizer.authorize, pool.id_key.sign(posing), frozenset(), now) is Reason.ISSUER_UNKNOWN
-    assert outcome(authorizer.authorize, other_pool.id_key.sign(posing), frozenset(), now) is Reason.KEY_UNKNOWN
+    assert outcome(authorize, authorizer, pool.id_key.sign(quoting), frozenset(), now) is None
+    assert outcome(authorize, authorizer, pool.id_key.sign(posing), frozenset(), now) is Reason.ISSUER_UNKNOWN
+    assert outcome(authorize, authorizer, other_pool.id_key.sign(posing), frozenset(), now) is Reason.KEY_UNKNOWN
 
 
-def test_the_first_broken_rule_is_told(pool: UserPool, other_pool: UserPool, full: CognitoUserPools, now: float, outcome: Outcome) -> None:
+def test_the_first_broken_rule_is_told(pool: UserPool, other_pool: UserPool, full: Authorizer, now: float, outcome: Outcome) -> None:
     """A token with every fault is refused for the first; mended fault by fault, it is refused for the next, and passes in the end."""
     token = {name: broken for _, name, broken, _ in RULES}
 
     def told() -> Reason | None:
         claims = {name: value for name, value in token.items() if name not in {"kid", "signer"}}
         key = pool.access_key if token["signer"] == "pool" else other_pool.access_key
-        return outcome(full.authorize, key.sign(claims, header={"kid": token["kid"]}), frozenset({READ}), now)
+        return outcome(authorize, full, key.sign(claims, header={"kid": token["kid"]}), frozenset({READ}), now)
 
     for reason, name, _, mend in RULES:
         assert told() is reason
@@ -239,12 +241,12 @@ def test_expiry_is_told_for_genuine_tokens_only(
     break_it: Callable[[UserPool, UserPool], str],
     pool: UserPool,
     other_pool: UserPool,
-    authorizer: CognitoUserPools,
+    authorizer: Authorizer,
     now: float,
     outcome: Outcome,
 ) -> None:
     """Nothing is told about a token that nobody has vouched for: a forged one is unauthorized, not expired."""
-    told = outcome(authorizer.authorize, break_it(pool, other_pool), frozenset(), now)
+    told = outcome(authorize, authorizer, break_it(pool, other_pool), frozenset(), now)
 
     assert told is not Reason.TOKEN_EXPIRED
     assert told.value.message == "Unauthorized"
@@ -252,62 +254,64 @@ def test_expiry_is_told_for_genuine_tokens_only(
 
 @pytest.mark.parametrize("use", ["id", "access"])
 def test_expiry_is_told_before_what_is_wrong_with_the_claims(
-    use: str, pool: UserPool, full: CognitoUserPools, now: float, outcome: Outcome
+    use: str, pool: UserPool, full: Authorizer, now: float, outcome: Outcome
 ) -> None:
     """An expired token is expired, whatever else it lacks for the route."""
     token = pool.id_key.sign({"iss": pool.issuer, "token_use": use, "exp": now - 1})
 
-    assert outcome(full.authorize, token, frozenset(), now) is Reason.TOKEN_EXPIRED
+    assert outcome(authorize, full, token, frozenset(), now) is Reason.TOKEN_EXPIRED
 
 
 @pytest.mark.parametrize(
     "issuer", [None, 1, True, [], {}, "", "https://cognito-idp.eu-west-1.amazonaws.com/", "{}/", " {}", "{}x", "HTTPS{}"]
 )
-def test_the_issuer_is_compared_exactly(issuer: Any, pool: UserPool, authorizer: CognitoUserPools, now: float, outcome: Outcome) -> None:
+def test_the_issuer_is_compared_exactly(issuer: Any, pool: UserPool, authorizer: Authorizer, now: float, outcome: Outcome) -> None:
     """An issuer that is absent, no text, or not to the letter that of a pool is unknown."""
     issuer = issuer.replace("{}", pool.issuer) if isinstance(issuer, str) else issuer
 
-    assert outcome(authorizer.authorize, pool.id_token(iss=issuer), frozenset(), now) is Reason.ISSUER_UNKNOWN
+    assert outcome(authorize, authorizer, pool.id_token(iss=issuer), frozenset(), now) is Reason.ISSUER_UNKNOWN
 
 
 def test_keys_are_not_asked_for_a_foreign_issuer(pool: UserPool, other_pool: UserPool, now: float, outcome: Outcome) -> None:
     """Tokens of other issuers cause no work at the key source, so that they can not cause fetches."""
     keys = Asked(Denied(Reason.KEY_UNKNOWN))
-    authorizer = CognitoUserPools(name="pets", identity_source="authorization", pools={pool.issuer: keys})
+    authorizer = cognito_user_pools(name="pets", identity_source="authorization", issuers={pool.issuer: keys})
 
-    assert outcome(authorizer.authorize, other_pool.id_token(), frozenset(), now) is Reason.ISSUER_UNKNOWN
+    assert outcome(authorize, authorizer, other_pool.id_token(), frozenset(), now) is Reason.ISSUER_UNKNOWN
     assert keys.kids == []
-    assert outcome(authorizer.authorize, pool.id_token(), frozenset(), now) is Reason.KEY_UNKNOWN
+    assert outcome(authorize, authorizer, pool.id_token(), frozenset(), now) is Reason.KEY_UNKNOWN
     assert keys.kids == [pool.id_key.kid]
 
 
 def test_each_pool_verifies_its_own_tokens(pool: UserPool, other_pool: UserPool, now: float, outcome: Outcome) -> None:
     """With several pools, a token is verified with the keys of the pool that it names, and with no others."""
     pools = {each.issuer: StaticKeys(each) for each in (pool, other_pool)}
-    authorizer = CognitoUserPools(name="pets", identity_source="authorization", pools=pools)
+    authorizer = cognito_user_pools(name="pets", identity_source="authorization", issuers=pools)
 
-    assert authorizer.authorize(pool.id_token(), frozenset(), now).claims["iss"] == pool.issuer
-    assert authorizer.authorize(other_pool.id_token(), frozenset(), now).claims["iss"] == other_pool.issuer
+    assert authorize(authorizer, pool.id_token(), frozenset(), now).claims["iss"] == pool.issuer
+    assert authorize(authorizer, other_pool.id_token(), frozenset(), now).claims["iss"] == other_pool.issuer
     crossed = other_pool.id_key.sign({**other_pool.id_claims(), "iss": pool.issuer})
-    assert outcome(authorizer.authorize, crossed, frozenset(), now) is Reason.KEY_UNKNOWN
+    assert outcome(authorize, authorizer, crossed, frozenset(), now) is Reason.KEY_UNKNOWN
     named = other_pool.id_key.sign({**other_pool.id_claims(), "iss": pool.issuer}, header={"kid": pool.id_key.kid})
-    assert outcome(authorizer.authorize, named, frozenset(), now) is Reason.SIGNATURE_INVALID
+    assert outcome(authorize, authorizer, named, frozenset(), now) is Reason.SIGNATURE_INVALID
 
 
 def test_missing_keys_are_told_as_they_are(pool: UserPool, now: float, outcome: Outcome) -> None:
     """That no keys are there is our fault and not the caller's."""
-    authorizer = CognitoUserPools(name="pets", identity_source="authorization", pools={pool.issuer: Asked(Denied(Reason.KEYS_UNAVAILABLE))})
+    authorizer = cognito_user_pools(
+        name="pets", identity_source="authorization", issuers={pool.issuer: Asked(Denied(Reason.KEYS_UNAVAILABLE))}
+    )
 
-    assert outcome(authorizer.authorize, pool.id_token(exp=1), frozenset(), now) is Reason.KEYS_UNAVAILABLE
+    assert outcome(authorize, authorizer, pool.id_token(exp=1), frozenset(), now) is Reason.KEYS_UNAVAILABLE
 
 
 def test_a_fetch_under_way_is_handed_on(pool: UserPool, now: float) -> None:
     """When a fetch will tell, the check ends with what to wait for."""
     fetch = object()
-    authorizer = CognitoUserPools(name="pets", identity_source="authorization", pools={pool.issuer: Asked(KeysPending(fetch))})
+    authorizer = cognito_user_pools(name="pets", identity_source="authorization", issuers={pool.issuer: Asked(KeysPending(fetch))})
 
     with pytest.raises(KeysPending) as pending:
-        authorizer.authorize(pool.id_token(), frozenset(), now)
+        authorize(authorizer, pool.id_token(), frozenset(), now)
     assert pending.value.fetch is fetch
 
 
@@ -317,7 +321,7 @@ def test_token_use_is_exact(token_use: Any, use: str, outcome: Outcome) -> None:
     """A token that does not say what it is, or says it in another way, is of neither kind."""
     claims = {} if token_use is None else {"token_use": token_use}
 
-    assert outcome(check_token_use, claims, use) is Reason.WRONG_TOKEN_USE
+    assert outcome(hold, [TOKEN_USE], claims, frozenset({READ}) if use == "access" else frozenset()) is Reason.WRONG_TOKEN_USE
 
 
 @pytest.mark.parametrize(
@@ -337,18 +341,18 @@ def test_token_use_is_exact(token_use: Any, use: str, outcome: Outcome) -> None:
 )
 def test_the_expression_matches_the_whole_aud(aud: Any, reason: Reason | None, outcome: Outcome) -> None:
     """A part of `aud` is not enough, and an `aud` that is absent or no text never matches."""
-    assert outcome(check_audience, {} if aud is None else {"aud": aud}, re2.compile("(abc)+")) is reason
+    assert outcome(hold, [audience(re2.compile("(abc)+"))], {} if aud is None else {"aud": aud}) is reason
 
 
-def test_no_token_without_aud_passes_an_expression(pool: UserPool, full: CognitoUserPools, now: float, outcome: Outcome) -> None:
+def test_no_token_without_aud_passes_an_expression(pool: UserPool, full: Authorizer, now: float, outcome: Outcome) -> None:
     """Ordinary access tokens have no `aud`: an authorizer with an expression refuses them all, also when the expression takes anything."""
-    anything = CognitoUserPools(
-        name="pets", identity_source="authorization", pools={pool.issuer: StaticKeys(pool)}, expression=re2.compile(".*")
+    anything = cognito_user_pools(
+        name="pets", identity_source="authorization", issuers={pool.issuer: StaticKeys(pool)}, expression=re2.compile(".*")
     )
 
     for authorizer in (full, anything):
-        assert outcome(authorizer.authorize, access_token(pool), frozenset({READ}), now) is Reason.AUDIENCE_REFUSED
-    assert outcome(full.authorize, id_token(pool), frozenset(), now) is None
+        assert outcome(authorize, authorizer, access_token(pool), frozenset({READ}), now) is Reason.AUDIENCE_REFUSED
+    assert outcome(authorize, full, id_token(pool), frozenset(), now) is None
 
 
 @pytest.mark.parametrize(
@@ -372,16 +376,16 @@ def test_no_token_without_aud_passes_an_expression(pool: UserPool, full: Cognito
 )
 def test_app_clients_are_named_by_aud_or_client_id(claims: dict[str, Any], reason: Reason | None, outcome: Outcome) -> None:
     """The app client is `aud` of an ID token and `client_id` of an access token, and never the other claim."""
-    assert outcome(check_app_client, claims, frozenset({"a", "b"})) is reason
+    assert outcome(hold, [app_client(frozenset({"a", "b"}))], claims) is reason
 
 
 def test_no_app_clients_means_nobody(pool: UserPool, now: float, outcome: Outcome) -> None:
     """An empty set refuses everybody; only no set at all accepts every app client."""
-    authorizer = CognitoUserPools(
-        name="pets", identity_source="authorization", pools={pool.issuer: StaticKeys(pool)}, app_clients=frozenset()
+    authorizer = cognito_user_pools(
+        name="pets", identity_source="authorization", issuers={pool.issuer: StaticKeys(pool)}, app_clients=frozenset()
     )
 
-    assert outcome(authorizer.authorize, id_token(pool), frozenset(), now) is Reason.APP_CLIENT_REFUSED
+    assert outcome(authorize, authorizer, id_token(pool), frozenset(), now) is Reason.APP_CLIENT_REFUSED
 
 
 @pytest.mark.parametrize(
@@ -410,4 +414,4 @@ def test_no_app_clients_means_nobody(pool: UserPool, now: float, outcome: Outcom
 )
 def test_scopes_are_whole_strings_between_spaces(scope: Any, reason: Reason | None, outcome: Outcome) -> None:
     """`scope` is text that spaces divide; a scope is never divided further, nor found in another type."""
-    assert outcome(check_scopes, {} if scope is None else {"scope": scope}, frozenset({READ, "https://api.test/read"})) is reason
+    assert outcome(hold, [SCOPE], {} if scope is None else {"scope": scope}, frozenset({READ, "https://api.test/read"})) is reason

@@ -120,7 +120,6 @@ def test_denied_names_its_reason() -> None:
     """The exception carries the reason, and shows it without further words."""
     denied = Denied(Reason.TOKEN_EXPIRED)
 
-    assert denied.proof is None
     assert denied.reason is Reason.TOKEN_EXPIRED
     assert str(denied) == "token_expired"
 

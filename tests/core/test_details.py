@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import re2
 
-from authz_server.core.authorizers import CognitoUserPools
+from authz_server.core.cognito_user_pools import cognito_user_pools
 from authz_server.core.decisions import MAX_LISTED, Deny, Details, Reason, listed
 from authz_server.core.gateway import Api, Claims, Gateway, Route
 from authz_server.core.hosts import Hosts
@@ -23,9 +23,9 @@ def denial(pool: UserPool, now: float) -> Denials:
     """Decide a request that is denied."""
     pools = {pool.issuer: StaticKeys(pool)}
     authorizers = {
-        "users": CognitoUserPools(name="users", identity_source="authorization", pools=pools),
-        "strict": CognitoUserPools(name="strict", identity_source="x-token", pools=pools, expression=re2.compile("x")),
-        "clients": CognitoUserPools(name="clients", identity_source="authorization", pools=pools, app_clients=frozenset({CLIENT.id})),
+        "users": cognito_user_pools(name="users", identity_source="authorization", issuers=pools),
+        "strict": cognito_user_pools(name="strict", identity_source="x-token", issuers=pools, expression=re2.compile("x")),
+        "clients": cognito_user_pools(name="clients", identity_source="authorization", issuers=pools, app_clients=frozenset({CLIENT.id})),
     }
     routes: Routes[Route] = Routes()
     routes.add("/users", {"GET": Route(label="GET /users", authorizer=authorizers["users"])})

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz_server.core import gateway as gateway_module
-from authz_server.core.authorizers import CognitoUserPools, KeysPending
+from authz_server.core.authorizers import Authorizer, KeysPending
+from authz_server.core.cognito_user_pools import cognito_user_pools
 from authz_server.core.decisions import Allow, Deny, Reason, ResponseType
 from authz_server.core.gateway import NAMED_BY_ENVOY, Api, Claims, Gateway, Pending, Route, protected
 from authz_server.core.hosts import Hosts
@@ -37,7 +38,7 @@ class Fetching:
 Make = Callable[..., Gateway]
 
 
-def routes_of(table: Mapping[str, Mapping[str, tuple[CognitoUserPools | None, tuple[str, ...]]]]) -> Routes[Route]:
+def routes_of(table: Mapping[str, Mapping[str, tuple[Authorizer | None, tuple[str, ...]]]]) -> Routes[Route]:
     """Build an index of routes: template, method, authorizer and scopes."""
     made: Routes[Route] = Routes()
     for template, methods in table.items():
@@ -56,7 +57,7 @@ def gateway(pool: UserPool) -> Make:
     """Make a gateway of an api `pets` below /prod, and an api `plain` without base path for the host plain.test."""
 
     def make(claims: Claims = CLAIMS, *, keys: Any = None, source: str = "authorization") -> Gateway:
-        authorizer = CognitoUserPools(name="users", identity_source=source, pools={pool.issuer: keys or StaticKeys(pool)})
+        authorizer = cognito_user_pools(name="users", identity_source=source, issuers={pool.issuer: keys or StaticKeys(pool)})
         pets = Api(
             name="pets",
             base_path=("prod",),
@@ -405,7 +406,7 @@ def test_a_fetch_under_way_makes_the_check_wait(pool: UserPool, gateway: Make, n
 @pytest.mark.parametrize(("ttl", "exp", "until"), [(300, 3_600, 300), (300, 60, 60), (3_600, 3_600, 3_600), (0, 60, 0)])
 def test_an_allow_is_good_for_the_ttl_and_never_beyond_exp(ttl: int, exp: int, until: int, pool: UserPool, now: float) -> None:
     """What may be repeated ends with the authorizer's time to live or with the token, whichever is sooner."""
-    authorizer = CognitoUserPools(name="users", identity_source="authorization", pools={pool.issuer: StaticKeys(pool)}, result_ttl=ttl)
+    authorizer = cognito_user_pools(name="users", identity_source="authorization", issuers={pool.issuer: StaticKeys(pool)}, result_ttl=ttl)
     api = Api(
         name="pets",
         base_path=(),
@@ -513,7 +514,7 @@ def test_named_routes_are_bounded(gateway: Make, monkeypatch: pytest.MonkeyPatch
 
 def tag(api: str = "pets", name: str = "users", scopes: tuple[str, ...] = (), ttl: int = 300) -> bytes:
     """Tag a route."""
-    authorizer = CognitoUserPools(name=name, identity_source="authorization", pools={}, result_ttl=ttl)
+    authorizer = cognito_user_pools(name=name, identity_source="authorization", issuers={}, result_ttl=ttl)
     return protected("GET /any", api, authorizer, frozenset(scopes)).tag
 
 
@@ -536,7 +537,7 @@ def test_routes_that_decide_alike_share_a_tag() -> None:
 def test_decisions_that_are_not_repeated_have_no_tag() -> None:
     """A time to live of zero has each token judged anew."""
     assert tag(ttl=0) == b""
-    assert protected("GET /any", "pets", CognitoUserPools(name="users", identity_source="a", pools={}), frozenset()).tag == b""
+    assert protected("GET /any", "pets", cognito_user_pools(name="users", identity_source="a", issuers={}), frozenset()).tag == b""
     assert Route(label="public", authorizer=None).tag == b""
 
 
@@ -568,7 +569,7 @@ def test_no_header_is_both_set_and_removed(
     now: float,
 ) -> None:
     """Each identity header is either set by us or stripped, never both and never neither, on guarded and public routes."""
-    authorizer = CognitoUserPools(name="users", identity_source="authorization", pools={pool.issuer: StaticKeys(pool)})
+    authorizer = cognito_user_pools(name="users", identity_source="authorization", issuers={pool.issuer: StaticKeys(pool)})
     identity = tuple(dict.fromkeys([*(header for header, _ in mapping), *more]))
     api = Api(
         name="pets",

@@ -3,10 +3,11 @@
 import pytest
 
 from authz_server.core import gateway, hosts
-from authz_server.core.authorizers import CognitoUserPools, KeyProof
+from authz_server.core.cognito_user_pools import cognito_user_pools
 from authz_server.core.decisions import Allow, Reason
 from authz_server.core.gateway import Api, Claims, Gateway, protected
 from authz_server.core.hosts import Hosts
+from authz_server.core.proofs import KeyProof
 from authz_server.core.request import Request
 from authz_server.core.routes import Routes
 from authz_server.core.tokens import Key
@@ -16,7 +17,7 @@ from authz_server.testing import StaticKeys
 @pytest.fixture
 def authorizer(pool):
     """An authorizer whose decisions may be repeated for a minute."""
-    return CognitoUserPools(name="users", identity_source="authorization", pools={pool.issuer: StaticKeys(pool)}, result_ttl=60)
+    return cognito_user_pools(name="users", identity_source="authorization", issuers={pool.issuer: StaticKeys(pool)}, result_ttl=60)
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_tags_tell_apart_what_decides_differently(authorizer):
         protected("GET /a", "shop", authorizer, frozenset()).tag,
         protected("GET /a", "bank", authorizer, frozenset({"r", "w"})).tag,
     ]
-    anew = CognitoUserPools(name="users", identity_source="authorization", pools={})
+    anew = cognito_user_pools(name="users", identity_source="authorization", issuers={})
 
     assert tags[0] == tags[1]
     assert len(set(tags)) == 4

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authz_server.core.authorizers import CognitoUserPools, KeyProof, TokenProof
+from authz_server.core.cognito_user_pools import cognito_user_pools
 from authz_server.core.decisions import Denied, Reason
+from authz_server.core.proofs import KeyProof, TokenProof
 from authz_server.core.revocations import KINDS, Revocation, Revocations, issued_at, marks, names
 from authz_server.testing import StaticKeys
+from tests.judging import authorize
 
 NOW = 1_000.0
 ISSUER = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_Ab1"
@@ -118,25 +120,25 @@ def revocations():
 def authorizer(pool, revocations):
     """An authorizer that looks at the list."""
     keys = {pool.issuer: StaticKeys(pool)}
-    return CognitoUserPools(name="users", identity_source="authorization", pools=keys, revocations=revocations)
+    return cognito_user_pools(name="users", identity_source="authorization", issuers=keys, revocations=revocations)
 
 
 def reason(authorizer, token, now):
     """Say why a token is denied, and whether that may be repeated."""
     with pytest.raises(Denied) as denied:
-        authorizer.authorize(token, frozenset(), now)
+        authorize(authorizer, token, frozenset(), now)
     return denied.value.reason, denied.value.proof is not None
 
 
 def test_a_good_token_that_is_named_is_denied(pool, now, authorizer, revocations):
     """It was good the moment before, and is again when the entry is taken back; the denial rests on the key."""
     token = pool.id_token()
-    claims = authorizer.authorize(token, frozenset(), now).claims
+    claims = authorize(authorizer, token, frozenset(), now).claims
     revocations.add([Revocation("jti", claims["jti"])])
 
     assert reason(authorizer, token, now) == (Reason.TOKEN_REVOKED, True)
     revocations.replace([])
-    assert authorizer.authorize(token, frozenset(), now).claims == claims
+    assert authorize(authorizer, token, frozenset(), now).claims == claims
 
 
 def test_other_reasons_come_first(pool, now, authorizer, revocations):
@@ -157,7 +159,7 @@ def test_nothing_is_said_about_good_tokens_while_the_list_is_not_known(pool, now
 
 def test_a_proof_falls_with_the_token(pool, now, authorizer, revocations):
     """An allow is repeated through changes that do not concern it, and never after one that does."""
-    verified = authorizer.authorize(pool.id_token(), frozenset(), now)
+    verified = authorize(authorizer, pool.id_token(), frozenset(), now)
     claims, proof = verified
     revocations.add([Revocation("jti", "another")])
     assert proof.stands()
@@ -171,16 +173,16 @@ def test_a_proof_falls_with_the_token(pool, now, authorizer, revocations):
 
 def test_a_proof_falls_with_the_key(pool, now, authorizer):
     """As without a list."""
-    claims, _ = authorizer.authorize(pool.id_token(), frozenset(), now)
-    key = KeyProof(StaticKeys(pool), authorizer.pools[pool.issuer].find(pool.id_key.kid))
+    claims, _ = authorize(authorizer, pool.id_token(), frozenset(), now)
+    key = KeyProof(StaticKeys(pool), authorizer.issuers[pool.issuer].find(pool.id_key.kid))
 
     assert not TokenProof(key, Revocations(), 0, claims).stands()
 
 
 def test_a_change_during_a_decision_is_seen_by_its_proof(pool, now, authorizer, revocations):
     """What was decided by the old list and kept after the new one came does not outlive it."""
-    claims, _ = authorizer.authorize(pool.id_token(), frozenset(), now)
-    keys = authorizer.pools[pool.issuer]
+    claims, _ = authorize(authorizer, pool.id_token(), frozenset(), now)
+    keys = authorizer.issuers[pool.issuer]
     before = revocations.version
     revocations.add([Revocation("sub", claims["sub"])])
 
@@ -189,6 +191,6 @@ def test_a_change_during_a_decision_is_seen_by_its_proof(pool, now, authorizer, 
 
 def test_the_proof_counts_what_it_takes(pool, now, authorizer):
     """The budget of what is remembered holds with a list, too."""
-    claims, proof = authorizer.authorize(pool.id_token(), frozenset(), now)
+    claims, proof = authorize(authorizer, pool.id_token(), frozenset(), now)
 
     assert sum(map(sys.getsizeof, (proof, marks(claims), issued_at(claims)))) == pytest.approx(proof.size, abs=20)

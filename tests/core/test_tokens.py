@@ -19,22 +19,19 @@ from joserfc import jwk as joserfc_jwk
 from joserfc.jws import JWSRegistry
 from joserfc.jws import deserialize_compact as joserfc_decode
 
-from authz_server.core import tokens
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core import rules, tokens
+from authz_server.core.decisions import Reason
 from authz_server.core.tokens import (
     MAX_TOKEN_LENGTH,
     YEAR_10000,
     Key,
-    check_texts,
-    check_times,
-    claims_of,
     decode,
     from_header,
-    parse,
     strict_json,
-    verify,
 )
 from authz_server.testing import SigningKey, UserPool, compact
+from tests import judging
+from tests.judging import Unmet, hold
 
 ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 NOW: Final = 1_757_430_433
@@ -42,6 +39,9 @@ NOW: Final = 1_757_430_433
 MISSING, TOO_LARGE, MALFORMED = Reason.TOKEN_MISSING, Reason.TOKEN_TOO_LARGE, Reason.TOKEN_MALFORMED
 ALGORITHM, SIGNATURE = Reason.ALGORITHM_REFUSED, Reason.SIGNATURE_INVALID
 INVALID, EXPIRED, EARLY = Reason.TIME_CLAIM_INVALID, Reason.TOKEN_EXPIRED, Reason.NOT_YET_VALID
+
+READ = (rules.TOKEN, rules.SIZE, rules.FORM, rules.ALGORITHM)
+TIMES = (rules.TIMES, rules.EXPIRY, rules.NOT_BEFORE)
 
 Forge = Callable[[UserPool, UserPool], str]
 
@@ -51,11 +51,14 @@ def encode(octets: bytes) -> str:
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
 
 
-def accept(text: str, key: SigningKey) -> dict[str, Any]:
+def accept(text: str | None, key: SigningKey) -> dict[str, Any]:
     """Read a token and verify it with a key, whatever `kid` it names."""
-    token = parse(text)
-    verify(token, Key(key.kid, key.public))
-    return dict(claims_of(token.payload))
+    return dict(judging.accept([*READ, rules.SIGNATURE, rules.CLAIMS], text, Key(key.kid, key.public)))
+
+
+def read(text: str | None) -> None:
+    """Read a token."""
+    judging.accept(READ, text, None)
 
 
 def good(pool: UserPool) -> str:
@@ -356,14 +359,14 @@ def test_well_formed_tokens_are_accepted(forge: Forge, pool: UserPool, other_poo
 @pytest.mark.parametrize("name", ["typ", "cty", "jku", "x5u", "x5t", "x5t#S256"])
 def test_text_in_a_header_is_nothing_else(name: str, value: object, pool: UserPool, outcome: Callable[..., Reason | None]) -> None:
     """RFC 7515 section 4.1: other libraries refuse a `typ` that is no text, also where nobody reads it."""
-    assert outcome(parse, pool.id_key.sign(pool.id_claims(), header={name: value})) is MALFORMED
+    assert outcome(read, pool.id_key.sign(pool.id_claims(), header={name: value})) is MALFORMED
 
 
 def test_a_long_header_is_not_remembered(pool: UserPool) -> None:
     """Headers are remembered only where they are as short as Cognito's: what a client sends takes no memory."""
     tokens._kid_seen.cache_clear()
     for length in (10, tokens.MAX_SEEN_LENGTH):
-        parse(pool.id_key.sign(b"{}", header={"more": "a" * length}))
+        tokens.parse(pool.id_key.sign(b"{}", header={"more": "a" * length}))
 
     assert tokens._kid_seen.cache_info().currsize == 1
 
@@ -390,7 +393,7 @@ def test_an_issuer_is_found_without_reading_the_claims(payload: bytes, issuers: 
 def test_a_token_knows_its_parts(pool: UserPool) -> None:
     """The signing input is header and payload as they came, and the signature is decoded."""
     text = good(pool)
-    token = parse(text)
+    token = tokens.parse(text)
 
     assert token.kid == pool.id_key.kid
     assert token.signing_input == text.rpartition(".")[0].encode()
@@ -440,7 +443,7 @@ def test_other_prefixes_are_refused(value: str | None, reason: Reason, pool: Use
     """Nothing is trimmed or guessed: what is not one token, bare or behind `Bearer `, is refused."""
     header = value if value is None else value.replace("{}", good(pool))
 
-    assert outcome(lambda: accept(from_header(header), pool.id_key)) is reason
+    assert outcome(accept, header, pool.id_key) is reason
 
 
 @pytest.mark.parametrize("prefix", ["", "Bearer "])
@@ -453,7 +456,7 @@ def test_a_token_of_exactly_16_kib_is_read(prefix: str, pool: UserPool, outcome)
 
     assert len(token) == 16_384
     assert accept(from_header(prefix + token), pool.id_key) == json.loads(payload)
-    assert outcome(from_header, prefix + token + "A") is TOO_LARGE
+    assert outcome(read, prefix + token + "A") is TOO_LARGE
 
 
 @pytest.mark.parametrize(
@@ -511,27 +514,27 @@ def test_a_token_of_exactly_16_kib_is_read(prefix: str, pool: UserPool, outcome)
 )
 def test_times_are_numbers_without_leeway(claims: dict[str, Any], reason: Reason | None, outcome) -> None:
     """`exp`, `nbf` and `iat` are numbers between 1970 and 9999; `exp` is after now, `nbf` is not, and nobody gets leeway."""
-    assert outcome(check_times, claims, NOW) is reason
-    assert outcome(check_times, claims, float(NOW)) is reason
+    assert outcome(hold, TIMES, claims, now=NOW) is reason
+    assert outcome(hold, TIMES, claims, now=float(NOW)) is reason
 
 
 def test_a_token_expires_within_a_second(outcome) -> None:
     """The clock's fractions count: a token is good until the very moment of its `exp`."""
-    assert outcome(check_times, {"exp": NOW}, NOW - 0.001) is None
-    assert outcome(check_times, {"exp": NOW}, NOW + 0.001) is EXPIRED
+    assert outcome(hold, TIMES, {"exp": NOW}, now=NOW - 0.001) is None
+    assert outcome(hold, TIMES, {"exp": NOW}, now=NOW + 0.001) is EXPIRED
 
 
 def test_a_token_without_nbf_is_good_from_the_beginning(outcome) -> None:
     """What is absent forbids nothing, also on a clock that has only just been set."""
-    assert outcome(check_times, {"exp": 1}, 0) is None
+    assert outcome(hold, TIMES, {"exp": 1}, now=0) is None
 
 
 @pytest.mark.parametrize("value", [3, 0, 1.5, True, None, [], ["a"], {}, {"a": "b"}], ids=repr)
 @pytest.mark.parametrize("name", ["iss", "sub", "jti", "client_id", "token_use", "username"])
 def test_claims_that_are_text_are_nothing_else(name, value):
     """A correctly signed `sub: 3` is refused, and the denial names the claim, not the value."""
-    with pytest.raises(Denied) as denied:
-        check_texts({"sub": "ada", name: value})
+    with pytest.raises(Unmet) as denied:
+        hold([rules.TEXTS], {"sub": "ada", name: value})
 
     assert denied.value.reason is Reason.CLAIM_TYPE_INVALID
     assert denied.value.details == (("claim", name),)
@@ -540,7 +543,7 @@ def test_claims_that_are_text_are_nothing_else(name, value):
 @pytest.mark.parametrize("value", [3, True, None, {}, [3], ["a", None], [["a"]]], ids=repr)
 def test_an_audience_is_text_or_a_list_of_texts(value, outcome):
     """Anything else is refused, as RFC 7519 has it."""
-    assert outcome(check_texts, {"aud": value}) is Reason.CLAIM_TYPE_INVALID
+    assert outcome(hold, [rules.TEXTS], {"aud": value}) is Reason.CLAIM_TYPE_INVALID
 
 
 @pytest.mark.parametrize(
@@ -548,7 +551,7 @@ def test_an_audience_is_text_or_a_list_of_texts(value, outcome):
 )
 def test_other_claims_are_of_any_type(claims, outcome):
     """Claims that are absent, and those that are no text, are left alone."""
-    assert outcome(check_texts, claims) is None
+    assert outcome(hold, [rules.TEXTS], claims) is None
 
 
 def test_year_10000_is_the_first_moment_behind_9999() -> None:
@@ -703,4 +706,4 @@ def test_no_other_library_refuses_what_we_accept(
 @given(text=st.text(max_size=40) | st.text("eyJ.AQgw-_=", max_size=40))
 def test_any_text_is_read_or_denied(text: str, outcome) -> None:
     """Whatever stands in the header, reading it ends with a token or a denial, never with another exception."""
-    assert outcome(lambda: tokens.parse(from_header(text))) in {None, MISSING, MALFORMED, ALGORITHM}
+    assert outcome(read, text) in {None, MISSING, MALFORMED, ALGORITHM}

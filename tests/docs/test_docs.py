@@ -181,8 +181,8 @@ def test_every_member_of_the_decision_log_is_documented():
     _, members, details, *_ = (ROOT / "docs/decision-log.md").read_text().split("\n## ")
     entry = Entry(0.0, 0.0, "GET", "h", "u", Deny(reason=Reason.NO_API, details=(("a", "b"),)), "i", "t")
     allowed = entry._replace(decision=Allow(api="a", route="r", logged={"a": "b"}, dropped=("h",)))
-    lines = [line for file in (ROOT / "authz_server/core").glob("*.py") for line in file.read_text().splitlines()]
-    raised = {name for line in lines if "details" in line or " _known(" in line for name in re.findall(r'\("(\w+)", ', line)}
+    source = "".join(file.read_text() for file in (ROOT / "authz_server/core").glob("*.py"))
+    raised = set(re.findall(r'(?:\(|\b_known)\("(\w+)", ', source))
     documented = [name for names in re.findall(r"^\| (`.*?) \|", members, re.MULTILINE) for name in re.findall(r"`(\w+)`", names)]
 
     for one in (entry, allowed):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry, deserialize_compact
 
-from authz_server.core.authorizers import CognitoUserPools
 from authz_server.core.claims import header_value
+from authz_server.core.cognito_user_pools import cognito_user_pools
 from authz_server.core.gateway import Api, Claims, Gateway, protected
 from authz_server.core.hosts import Hosts
 from authz_server.core.routes import Routes
@@ -48,7 +48,7 @@ class OneKey:
 
 def check(budget, keys=KEYS):
     """Make a check with two routes: one for ID tokens, one for access tokens."""
-    users = CognitoUserPools(name="users", identity_source="authorization", pools={POOL.issuer: keys}, result_ttl=300)
+    users = cognito_user_pools(name="users", identity_source="authorization", issuers={POOL.issuer: keys}, result_ttl=300)
     routes = Routes()
     routes.add("/id", {"GET": protected("GET /id", "shop", users, frozenset())})
     routes.add("/access", {"GET": protected("GET /access", "shop", users, frozenset({"pets/read"}))})

@@ -6,7 +6,8 @@ from concurrent.futures import Future
 import pytest
 import re2
 
-from authz_server.core.authorizers import CognitoUserPools, KeysPending
+from authz_server.core.authorizers import KeysPending
+from authz_server.core.cognito_user_pools import cognito_user_pools
 from authz_server.core.decisions import Reason
 from authz_server.core.gateway import Api, Claims, Gateway, protected
 from authz_server.core.hosts import Hosts
@@ -30,7 +31,7 @@ def pool():
 
 def gateway(keys, issuer, claims=None, identity_headers=(), **rules):
     """Build a gateway with one route."""
-    authorizer = CognitoUserPools(name="users", identity_source="authorization", pools={issuer: keys}, **{"result_ttl": 0, **rules})
+    authorizer = cognito_user_pools(name="users", identity_source="authorization", issuers={issuer: keys}, **{"result_ttl": 0, **rules})
     routes = Routes()
     routes.add("/pets", {"GET": protected("GET /pets", "shop", authorizer, frozenset())})
     api = Api(name="shop", base_path=(), routes=routes, authorizers={}, claims=claims or Claims(), identity_headers=identity_headers)

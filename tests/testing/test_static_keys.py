@@ -3,9 +3,10 @@
 import pytest
 
 from authz_server.core import tokens
-from authz_server.core.authorizers import CognitoUserPools
+from authz_server.core.cognito_user_pools import cognito_user_pools
 from authz_server.core.decisions import Denied, Reason
 from authz_server.testing import ManualClock, StaticKeys, UserPool
+from tests.judging import authorize
 
 
 def test_both_keys_are_found_by_name(pool):
@@ -41,12 +42,12 @@ def test_authorizer_takes_the_pools_tokens(new_key):
     """The core's authorizer accepts an ID token without scopes and an access token with one, by the manual clock."""
     clock = ManualClock()
     pool = UserPool(new_key=new_key, clock=clock)
-    authorizer = CognitoUserPools(name="users", identity_source="authorization", pools={pool.issuer: StaticKeys(pool)})
+    authorizer = cognito_user_pools(name="users", identity_source="authorization", issuers={pool.issuer: StaticKeys(pool)})
     id_token, access_token = pool.id_token(), pool.access_token(scope="pets/read")
 
-    assert authorizer.authorize(id_token, frozenset(), clock()).claims["token_use"] == "id"
-    assert authorizer.authorize(f"Bearer {access_token}", frozenset({"pets/read"}), clock()).claims["token_use"] == "access"
+    assert authorize(authorizer, id_token, frozenset(), clock()).claims["token_use"] == "id"
+    assert authorize(authorizer, f"Bearer {access_token}", frozenset({"pets/read"}), clock()).claims["token_use"] == "access"
     clock.advance(3_600)
     with pytest.raises(Denied) as denied:
-        authorizer.authorize(id_token, frozenset(), clock())
+        authorize(authorizer, id_token, frozenset(), clock())
     assert denied.value.reason is Reason.TOKEN_EXPIRED
