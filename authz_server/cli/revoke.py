@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import click
 
 from authz_server.cli import options
-from authz_server.core.decisions import Denied
+from authz_server.core.decisions import Reason
 from authz_server.core.revocations import KINDS, Kind, Revocation
 from authz_server.revocations import file
 from authz_server.revocations.source import RevocationsError
@@ -67,19 +67,26 @@ def _token(_: click.Context, __: click.Parameter, value: str | None) -> str | No
         return None
     if value != "-":
         raise click.BadParameter("others on this machine can read a command: give - here, and the token on standard input")
-    from authz_server.core.tokens import MAX_TOKEN_LENGTH, claims_of, from_header, parse  # noqa: PLC0415 - brings parts that a supervisor does not need
+    from authz_server.core.tokens import MAX_TOKEN_LENGTH, MalformedTokenError, claims_of, from_header, parse  # noqa: PLC0415 - brings parts that a supervisor does not need
 
     sent = sys.stdin.buffer.read(MAX_TOKEN_LENGTH + 100).decode("ascii", "replace")
     try:
-        claims = claims_of(parse(from_header(sent.strip())).payload)
-    except Denied as error:
-        raise click.BadParameter(f"standard input holds no token that could be accepted ({error})") from error
+        token = parse(from_header(sent.strip()))
+        claims = claims_of(token.payload)
+    except MalformedTokenError as error:
+        raise _unacceptable(Reason.TOKEN_MALFORMED) from error
+    if token.kid is None:
+        raise _unacceptable(Reason.ALGORITHM_REFUSED)
     expires, jti = claims.get("exp"), claims.get("jti")
     if isinstance(expires, int | float) and expires <= time.time() and not click.get_current_context().params.get("undo"):
         raise click.BadParameter("the token has expired, so that nothing would be refused")
     if not isinstance(jti, str):
         raise click.BadParameter("the token has no jti; name its sign-in, user or app client: --origin-jti, --sub or --client-id")
     return jti
+
+
+def _unacceptable(reason: Reason) -> click.BadParameter:
+    return click.BadParameter(f"standard input holds no token that could be accepted ({reason.label})")
 
 
 def _named(kind: Kind, what: str) -> Callable[[Command], Command]:

@@ -168,13 +168,15 @@ def test_a_token_that_has_expired_can_be_taken_back(path, pool):
         ("-", "", "no token"),
         ("-", "secret", "holds no token that could be accepted (token_malformed)"),
         ("-", b"\xff\xfe.a.b", "holds no token"),
+        ("-", "unsigned", "holds no token that could be accepted (algorithm_refused)"),
         ("-", "without jti", "the token has no jti"),
         ("eyJsecret", "", "give - here"),
     ],
 )
 def test_what_is_no_token_is_told_without_it(path, pool, given, stdin, words):
     """A mistake does not put a secret on a screen."""
-    sent = pool.id_token(jti=None) if stdin == "without jti" else stdin
+    made = {"without jti": pool.id_token(jti=None), "unsigned": pool.id_key.sign(pool.id_claims(), header={"alg": "none"})}
+    sent = made.get(stdin, stdin)
     done = revoke("--revocations", path, "--token", given, stdin=sent)
 
     assert (done.exit_code, words in " ".join(done.output.replace("│", "").split())) == (2, True)

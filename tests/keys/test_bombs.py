@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from authz_server.core.decisions import Denied, Reason
 from authz_server.core.tokens import Token, verify
 from authz_server.keys.jwks import MAX_DOCUMENT_SIZE, JwksError, parse
 from tests.keys.test_jwks import number
@@ -53,8 +52,6 @@ def test_a_key_set_is_read_or_refused_at_once(bomb):
     except JwksError:
         keys = {}
     for kid, key in list(keys.items())[:3]:
-        with pytest.raises(Denied) as refused:
-            verify(Token(kid, {}, b"header.payload", b"\x01" * (key.rsa.key_size // 8)), key)
-        assert refused.value.reason is Reason.SIGNATURE_INVALID
+        assert not verify(Token(kid, b"{}", b"header.payload", b"\x01" * (key.rsa.key_size // 8)), key)
 
     assert time.process_time() - began < SECONDS

@@ -16,7 +16,7 @@ def test_both_keys_are_found_by_name(pool):
         token = tokens.parse(text)
         key = keys.find(token.kid)
 
-        tokens.verify(token, key)
+        assert tokens.verify(token, key)
         assert key.kid == token.kid
 
 
