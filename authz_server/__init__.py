@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from authz_server.config import ConfigurationError
-    from authz_server.core.decisions import Allow, Deny, Reason
+    from authz_server.core.decisions import Allow, Deny
+    from authz_server.core.reasons import Reason
     from authz_server.core.request import Request
     from authz_server.live import LiveGateway, load
 
@@ -23,7 +24,7 @@ _HOMES = {
     "ConfigurationError": "config",
     "Deny": "core.decisions",
     "LiveGateway": "live",
-    "Reason": "core.decisions",
+    "Reason": "core.reasons",
     "Request": "core.request",
     "load": "live",
 }

@@ -64,9 +64,9 @@ class LiveGateway:
             try:
                 decision.fetch.result(MAX_WAIT_SECONDS)
             except TimeoutError:
-                return decision.unavailable()
+                return decision.unavailable
             decision = self._gateway.decide(request, time.time())
-        return decision.unavailable() if isinstance(decision, Pending) else decision
+        return decision.unavailable if isinstance(decision, Pending) else decision
 
     def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
         """Log a fetch of keys that failed, see `keys.refresher.Observer`."""

@@ -1,12 +1,14 @@
 """Write the pages that are made from code: `python docs/generate.py` (`make docs`)."""
 
+import json
 from pathlib import Path
 
 import click
 from prometheus_client import Metric
 
 from authz_server.cli import main
-from authz_server.core.decisions import Allow, Reason
+from authz_server.core.decisions import Allow
+from authz_server.core.responses import BUILT_IN
 from authz_server.observe.metrics import CertificateSample, KeySetSample, Metrics, RevocationsSample, VerdictsSample
 from authz_server.observe.totals import SupervisorMetrics
 
@@ -29,8 +31,9 @@ LABELS = {
 def reasons() -> str:
     """Write the table of reasons."""
     rows = [
-        f"| `{reason.label}` | {reason.value.status} | `{reason.value.message}` | `{reason.value.error}` | {reason.value.explain} |"
-        for reason in Reason
+        f"| `{reason.label}` | {response.status} | `{json.loads(response.body)['message']}` | `{dict(response.headers)['x-amzn-errortype']}` "
+        f"| {reason.value.explanation} |"
+        for reason, response in BUILT_IN.items()
     ]
     head = [
         "# Reasons for a denial",

@@ -4,7 +4,6 @@ An input is a CheckRequest. Where its header values say `<id>`, `<access>` and s
 would find a signature.
 """
 
-import json
 import random
 import re
 import tempfile
@@ -16,7 +15,7 @@ from urllib.parse import unquote
 from google.protobuf.message import DecodeError
 
 from authz_server.config import compile_gateway, load
-from authz_server.core.decisions import Reason
+from authz_server.core.responses import BUILT_IN
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.observe.metrics import Metrics
 from authz_server.server.check import Check
@@ -53,8 +52,8 @@ apis:
 """
 LITERALS = {"/id", "/access", "/open"}
 VISIBLE = re.compile(r"[\x20-\x7e]+")
-STATUSES = {reason.value.status for reason in Reason}
-BODIES = {json.dumps({"message": reason.value.message}, separators=(",", ":")) for reason in Reason}
+STATUSES = {response.status for response in BUILT_IN.values()}
+BODIES = {response.body for response in BUILT_IN.values()}
 METHODS = ("GET", "POST", "OPTIONS", "get", "GET ", "CONNECT", "")
 PATHS = (
     "/id",

@@ -119,7 +119,7 @@ def _sample(template: str) -> list[str]:
 
 def _is_hidden(decision: object) -> bool:
     """Whether a better template took the path, or the path is one that is refused anyway."""
-    return isinstance(decision, Deny) and decision.reason.value.status in {400, 403}
+    return isinstance(decision, Deny) and decision.response.status in {400, 403}
 
 
 def mutate(octets: bytes, chance: random.Random, anyhow: Mutate) -> bytes:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import click
 
 from authz_server.cli import options
-from authz_server.core.decisions import Reason
+from authz_server.core.reasons import Reason
 from authz_server.core.revocations import KINDS, Kind, Revocation
 from authz_server.revocations import file
 from authz_server.revocations.source import RevocationsError

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from authz_server.core.authorizers import Authorizer, Keys
-from authz_server.core.decisions import Details, Reason, listed
+from authz_server.core.decisions import Details, listed
 from authz_server.core.evaluation import Evaluation
+from authz_server.core.reasons import Reason
 from authz_server.core.revocations import Revocations
 from authz_server.core.rules import SIGNED_TOKEN, Rule
 

@@ -8,11 +8,13 @@ from authz_server.core import claims as claim
 from authz_server.core import paths
 from authz_server.core.aliases import Aliases
 from authz_server.core.authorizers import Authorizer, KeysPending
-from authz_server.core.decisions import Allow, Denied, Deny, Reason, listed
+from authz_server.core.decisions import Allow, Denied, Deny, Details, listed
 from authz_server.core.evaluation import Evaluation
 from authz_server.core.hosts import Hosts
 from authz_server.core.proofs import proof_of
+from authz_server.core.reasons import Reason
 from authz_server.core.request import Request
+from authz_server.core.responses import BUILT_IN, Response
 from authz_server.core.routes import METHODS, Routes
 from authz_server.core.rules import CLAIM_HEADERS, details
 
@@ -31,17 +33,11 @@ class Pending:
 
     Args:
         fetch: what the key source offers to wait for.
-        api: name of the api.
-        route: label of the route.
+        unavailable: the answer when the keys do not come.
     """
 
     fetch: Any
-    api: str
-    route: str
-
-    def unavailable(self) -> Deny:
-        """The answer when the keys do not come."""
-        return Deny(reason=Reason.KEYS_UNAVAILABLE, api=self.api, route=self.route)
+    unavailable: Deny
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +104,7 @@ class Api:
         claims: what it does with claims.
         identity_headers: every header of the generation that carries identity; a client's own are stripped.
         aliases: other names of these headers, which are stripped, too.
+        responses: what the caller of a denied request gets, by reason.
         named_routes: those that Envoy has named so far.
     """
 
@@ -117,6 +114,7 @@ class Api:
     authorizers: Mapping[str, Authorizer]
     claims: Claims
     identity_headers: tuple[str, ...]
+    responses: Mapping[Reason, Response] = field(default_factory=lambda: BUILT_IN, repr=False)
     aliases: Aliases = field(init=False, compare=False, repr=False)
     named_routes: dict[tuple[str, str | None], Route] = field(default_factory=dict, compare=False, repr=False)
 
@@ -191,7 +189,21 @@ class Api:
             proof=proof_of(evaluation),
             until=min(failed.until(evaluation), now + route.authorizer.result_ttl),
             details=details(failed, evaluation),
+            responses=self.responses,
         )
+
+    def deny(self, reason: Reason, route: str = "", details: Details = ()) -> Deny:
+        """Deny a request for a reason that rests on no key.
+
+        Args:
+            reason: of the denial.
+            route: label of the route, or "" when none was found.
+            details: for the operator.
+
+        Returns:
+            The denial, with the response of this api.
+        """
+        return Deny(reason=reason, api=self.name, route=route, details=details, responses=self.responses)
 
     def _allow(self, route: Route, evaluation: Evaluation, headers: list[tuple[str, str]]) -> Allow:
         claims, authorizer = evaluation.claims, evaluation.authorizer
@@ -262,20 +274,21 @@ class Gateway:
         found = self._match(request, segments)
         if not isinstance(found, Deny):
             if "%" in path and "authorizer" not in context and not _same(found, self._match(request, paths.unescape(segments))):
-                return Deny(reason=Reason.ESCAPE_REFUSED, api=found[0].name, details=(("escape", paths.first_telling_escape(path)),))
+                return found[0].deny(Reason.ESCAPE_REFUSED, details=(("escape", paths.first_telling_escape(path)),))
             if not context:
                 self._see(asked, found)
         return found
 
     def _match(self, request: Request, segments: list[str]) -> Match | Deny:
         """Find the route that segments lead to."""
-        name = ""
         try:
             api, rest = self._api(request, segments)
-            name = api.name
+        except Denied as denied:
+            return Deny(reason=denied.reason, details=denied.details)
+        try:
             return api, api.named(request.context) if "authorizer" in request.context else api.route(rest, request.method)
         except Denied as denied:
-            return Deny(reason=denied.reason, api=name, details=denied.details)
+            return api.deny(denied.reason, details=denied.details)
 
     def _see(self, asked: tuple[str, str, str], match: Match) -> None:
         """Find the same at once next time; when there is no room, what is asked for now matters more than what was."""
@@ -299,7 +312,7 @@ class Gateway:
         try:
             return api.decide(route, request, now)
         except KeysPending as pending:
-            return Pending(fetch=pending.fetch, api=api.name, route=route.label)
+            return Pending(fetch=pending.fetch, unavailable=api.deny(Reason.KEYS_UNAVAILABLE, route.label))
 
     def _api(self, request: Request, segments: list[str]) -> tuple[Api, list[str]]:
         """Find the api: the one that Envoy names, or by host and base path."""

@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable
 from ipaddress import ip_address
 from typing import Final, Generic, TypeVar
 
-from authz_server.core.decisions import Denied, Details, Reason, listed
+from authz_server.core.decisions import Denied, Details, listed
+from authz_server.core.reasons import Reason
 
 T = TypeVar("T")
 

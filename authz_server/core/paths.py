@@ -5,7 +5,8 @@ import string
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core.decisions import Denied
+from authz_server.core.reasons import Reason
 
 # Printable ASCII without the characters that end, escape or decorate a path: space " # % ; ? \
 _CHARACTER: Final = r"!$&'()*+,\-./0-9:<=>@A-Z\[\]^_`a-z{|}~"

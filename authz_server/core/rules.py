@@ -5,8 +5,9 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from authz_server.core import tokens
-from authz_server.core.decisions import Denied, Details, Reason, listed
+from authz_server.core.decisions import Denied, Details, listed
 from authz_server.core.evaluation import Evaluation
+from authz_server.core.reasons import Reason
 from authz_server.core.tokens import MAX_TOKEN_LENGTH, MalformedTokenError
 
 _TEXTS: Final = ("iss", "sub", "jti", "client_id", "token_use", "username")

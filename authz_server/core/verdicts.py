@@ -5,7 +5,8 @@ import threading
 from collections import deque
 from typing import Any, Final
 
-from authz_server.core.decisions import Details, Proof, Reason
+from authz_server.core.decisions import Details, Proof
+from authz_server.core.reasons import Reason
 
 OVERHEAD: Final = 440  # bytes that a verdict takes beside its answer, measured
 LOGGED_OVERHEAD: Final = 200  # bytes that a text for the log takes beside itself

@@ -1,11 +1,11 @@
 """Decisions to CheckResponse bytes. A default CheckResponse means ALLOW, so these two functions alone build one."""
 
-import json
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from authz_server.core.decisions import Allow, Outcome
+from authz_server.core.decisions import Allow
+from authz_server.core.responses import REQUEST_ID, Response
 from authz_server.envoy.stubs import CheckResponse, HeaderValueOption
 
 _PERMISSION_DENIED: Final = 7
@@ -37,11 +37,11 @@ def allow(decision: Allow) -> bytes:
     return bytes(response.SerializeToString())
 
 
-def deny(outcome: Outcome, request_id: str) -> bytes:
-    """Write a denial as API Gateway words it.
+def deny(response: Response, request_id: str) -> bytes:
+    """Write a denial.
 
     Args:
-        outcome: status, error type and message.
+        response: what the caller gets.
         request_id: a UUID for `x-amzn-requestid`.
 
     Returns:
@@ -55,23 +55,20 @@ def deny(outcome: Outcome, request_id: str) -> bytes:
     octets = request_id.encode()
     if len(octets) != len(_ANY_UUID):
         raise ValueError("a request id is a UUID")
-    before, after = _around(outcome)
+    before, after = _around(response)
     return before + octets + after
 
 
 @cache
-def _around(outcome: Outcome) -> tuple[bytes, bytes]:
+def _around(response: Response) -> tuple[bytes, bytes]:
     """Write a denial once: what is before the request id, and what is after it."""
-    response = CheckResponse()
-    response.status.code = _UNAUTHENTICATED if outcome.status == _UNAUTHORIZED else _PERMISSION_DENIED
-    denied = response.denied_response
-    denied.status.code = outcome.status
-    denied.body = json.dumps({"message": outcome.message}, separators=(",", ":"))
-    headers = [("content-type", "application/json"), ("x-amzn-requestid", _ANY_UUID), ("x-amzn-errortype", outcome.error)]
-    if outcome.retry_after is not None:
-        headers.append(("retry-after", str(outcome.retry_after)))
-    _set(denied.headers, headers)
-    before, _, after = bytes(response.SerializeToString()).partition(_ANY_UUID.encode())
+    written = CheckResponse()
+    written.status.code = _UNAUTHENTICATED if response.status == _UNAUTHORIZED else _PERMISSION_DENIED
+    denied = written.denied_response
+    denied.status.code = response.status
+    denied.body = response.body
+    _set(denied.headers, ((name, value.replace(REQUEST_ID, _ANY_UUID)) for name, value in response.headers))
+    before, _, after = bytes(written.SerializeToString()).partition(_ANY_UUID.encode())
     return before, after
 
 

@@ -6,7 +6,8 @@ from concurrent.futures import Future
 from typing import Final, Protocol
 
 from authz_server.core.authorizers import KeysPending
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core.decisions import Denied
+from authz_server.core.reasons import Reason
 from authz_server.core.tokens import Key
 from authz_server.core.user_pools import UserPool
 from authz_server.keys.life_cycle import MAX_ABSENT_KIDS, Kept, Miss, PoolState, configured, find, restored

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from authz_server.core.decisions import Allow, Deny, Reason
+from authz_server.core.decisions import Allow, Deny
+from authz_server.core.reasons import Reason
 
 _quoted: Final = json.encoder.encode_basestring_ascii
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -43,7 +44,7 @@ class Entry(NamedTuple):
 
 
 def _answered(decision: Allow | Deny) -> str:
-    why = f" {decision.reason.value.status} {decision.reason.label}" if isinstance(decision, Deny) else ""
+    why = f" {decision.response.status} {decision.reason.label}" if isinstance(decision, Deny) else ""
     return decision.decision + why
 
 
@@ -86,7 +87,7 @@ def _more(entry: Entry) -> dict[str, Any]:
     decision = entry.decision
     members: dict[str, Any] = {}
     if isinstance(decision, Deny):
-        members = {"reason": decision.reason.label, "status": decision.reason.value.status}
+        members = {"reason": decision.reason.label, "status": decision.response.status}
         if decision.details:
             members["details"] = dict(decision.details)
     else:

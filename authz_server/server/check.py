@@ -8,10 +8,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Final, cast
 
-from authz_server.core.decisions import Allow, Deny, Reason
+from authz_server.core.decisions import Allow, Deny
 from authz_server.core.gateway import Gateway, Match, Pending
 from authz_server.core.hosts import Hosts
+from authz_server.core.reasons import Reason
 from authz_server.core.request import Request
+from authz_server.core.responses import BUILT_IN
 from authz_server.core.tokens import MAX_TOKEN_LENGTH
 from authz_server.core.verdicts import Verdict, Verdicts
 from authz_server.envoy import request as envoy_request
@@ -142,7 +144,7 @@ class Check:
         api, route = match[0].name, match[1].label
         if verdict.reason is not None:
             self._metrics.hit()
-            return self._answer(request, Deny(reason=verdict.reason, api=api, route=route, details=verdict.logged), began)
+            return self._answer(request, match[0].deny(verdict.reason, route, verdict.logged), began)
         seconds = self._timer() - began
         self._metrics.repeated((api, route, "allow", ""), seconds)
         if verdict.dropped:
@@ -158,7 +160,7 @@ class Check:
         """Answer a check whose fetch has ended; it does not wait a second time."""
         try:
             decision = self.running.gateway.decide(request, self._now())
-            return self._answer(request, decision.unavailable() if isinstance(decision, Pending) else decision, began)
+            return self._answer(request, decision.unavailable if isinstance(decision, Pending) else decision, began)
         except Exception as error:  # noqa: BLE001 - as above
             return self._bug(request, error, began)
 
@@ -184,7 +186,7 @@ class Check:
             answer = envoy_response.allow(decision)
         else:
             request_id = correlation.request_id(request.headers) or self._new_id()
-            answer = envoy_response.deny(decision.reason.value, request_id)
+            answer = envoy_response.deny(decision.response, request_id)
         self._note(request, decision, self._timer() - began, request_id)
         return answer
 
@@ -206,7 +208,7 @@ class Check:
         bug(_logger, error, "while answering a check")
         with contextlib.suppress(Exception):  # counting may be what failed
             return self._answer(request, Deny(reason=Reason.INTERNAL_ERROR), began)
-        return envoy_response.deny(Reason.INTERNAL_ERROR.value, self._new_id())
+        return envoy_response.deny(BUILT_IN[Reason.INTERNAL_ERROR], self._new_id())
 
 
 def _remember(running: Running, name: bytes, decision: Allow | Deny, answer: bytes, now: float) -> None:
@@ -253,4 +255,4 @@ class Wait:
 
     def refuse(self) -> bytes:
         """Answer without the keys: a 503 denial."""
-        return self._check.conclude(self._request, self._pending.unavailable(), self._began)
+        return self._check.conclude(self._request, self._pending.unavailable, self._began)

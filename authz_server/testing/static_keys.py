@@ -1,6 +1,7 @@
 """Static keys: the twin of a key source that never fetches."""
 
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core.decisions import Denied
+from authz_server.core.reasons import Reason
 from authz_server.core.tokens import Key
 from authz_server.testing.user_pool import UserPool
 

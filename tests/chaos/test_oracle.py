@@ -2,7 +2,8 @@
 
 import pytest
 
-from authz_server.core.decisions import Reason
+from authz_server.core.reasons import Reason
+from authz_server.core.responses import BUILT_IN
 from authz_server.envoy.response import deny
 from authz_server.envoy.stubs import CheckResponse
 from tests.chaos.figure import HEAD, table
@@ -66,9 +67,9 @@ def test_claims_count_in_every_time(oracle):
 @pytest.mark.parametrize("reason", [Reason.KEY_UNKNOWN, Reason.KEYS_UNAVAILABLE, Reason.OVERLOADED, Reason.INTERNAL_ERROR])
 def test_a_denial_as_api_gateway_words_it_has_no_flaw(reason):
     """Those that the server writes are such."""
-    answer = read(CheckResponse.FromString(deny(reason.value, REQUEST_ID)))
+    answer = read(CheckResponse.FromString(deny(BUILT_IN[reason], REQUEST_ID)))
 
-    assert answer == Answer(reason.value.status)
+    assert answer == Answer(BUILT_IN[reason].status)
 
 
 def without(denied, header):
@@ -94,7 +95,7 @@ def without(denied, header):
 )
 def test_a_denial_in_other_words_is_wrong_in_every_time(oracle, spoil):
     """Clients of API Gateway read its body and headers, and come again when a 503 tells them to."""
-    response = CheckResponse.FromString(deny(Reason.KEYS_UNAVAILABLE.value, REQUEST_ID))
+    response = CheckResponse.FromString(deny(BUILT_IN[Reason.KEYS_UNAVAILABLE], REQUEST_ID))
     oracle.turn({"token": {503}})
     assert verdict(oracle, read(response))
     spoil(response.denied_response)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core.decisions import Denied
+from authz_server.core.reasons import Reason
 
 
 @pytest.fixture(scope="session")

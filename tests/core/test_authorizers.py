@@ -10,7 +10,9 @@ import re2
 from authz_server.core import tokens
 from authz_server.core.authorizers import Authorizer, KeysPending
 from authz_server.core.cognito_user_pools import SCOPE, TOKEN_USE, app_client, audience, cognito_user_pools
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core.decisions import Denied
+from authz_server.core.reasons import Reason
+from authz_server.core.responses import BUILT_IN
 from authz_server.core.tokens import YEAR_10000, Key
 from authz_server.testing import AppClient, StaticKeys, UserPool
 from tests.judging import authorize, hold
@@ -117,7 +119,7 @@ def test_the_recorded_truth_table(
 ) -> None:
     """Routes without scopes take ID tokens, routes with scopes take access tokens that have any one of them; all else is 401."""
     assert outcome(authorize, authorizer, make(pool), frozenset(scopes), now) is reason
-    assert reason is None or reason.value.status == 401
+    assert reason is None or BUILT_IN[reason].status == 401
 
 
 def test_the_verified_claims_are_given(pool: UserPool, authorizer: Authorizer, now: float) -> None:
@@ -249,7 +251,7 @@ def test_expiry_is_told_for_genuine_tokens_only(
     told = outcome(authorize, authorizer, break_it(pool, other_pool), frozenset(), now)
 
     assert told is not Reason.TOKEN_EXPIRED
-    assert told.value.message == "Unauthorized"
+    assert BUILT_IN[told].body == '{"message":"Unauthorized"}'
 
 
 @pytest.mark.parametrize("use", ["id", "access"])

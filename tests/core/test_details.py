@@ -7,9 +7,10 @@ import pytest
 import re2
 
 from authz_server.core.cognito_user_pools import cognito_user_pools
-from authz_server.core.decisions import MAX_LISTED, Deny, Details, Reason, listed
+from authz_server.core.decisions import MAX_LISTED, Deny, Details, listed
 from authz_server.core.gateway import Api, Claims, Gateway, Route
 from authz_server.core.hosts import Hosts
+from authz_server.core.reasons import Reason
 from authz_server.core.request import Request
 from authz_server.core.routes import Routes
 from authz_server.testing import AppClient, StaticKeys, UserPool

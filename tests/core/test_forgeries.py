@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
 from authz_server.core.cognito_user_pools import cognito_user_pools
-from authz_server.core.decisions import Reason
+from authz_server.core.reasons import Reason
 from authz_server.core.tokens import Key, parse, verify
 from authz_server.testing import SigningKey, StaticKeys, compact
 from tests.judging import authorize

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from authz_server.core import gateway as gateway_module
 from authz_server.core.authorizers import Authorizer, KeysPending
 from authz_server.core.cognito_user_pools import cognito_user_pools
-from authz_server.core.decisions import Allow, Deny, Reason, ResponseType
+from authz_server.core.decisions import Allow, Deny
 from authz_server.core.gateway import NAMED_BY_ENVOY, Api, Claims, Gateway, Pending, Route, protected
 from authz_server.core.hosts import Hosts
+from authz_server.core.reasons import Reason, ResponseType
 from authz_server.core.request import Request
+from authz_server.core.responses import BUILT_IN
 from authz_server.core.routes import METHODS, Routes
 from authz_server.core.tokens import Key
 from authz_server.testing import StaticKeys, UserPool
@@ -170,7 +172,7 @@ def test_no_route_is_403_with_a_token_too(pool: UserPool, gateway: Make, now: fl
     with_token, without = (gateway().decide(get("/nowhere", token), now) for token in (pool.id_token(), None))
 
     assert with_token == without
-    assert with_token.reason.value.status == 403
+    assert with_token.response.status == 403
 
 
 def test_claims_go_on_as_headers(pool: UserPool, gateway: Make, now: float) -> None:
@@ -280,7 +282,7 @@ def test_envoy_may_name_the_api_and_the_authorizer(
 @pytest.mark.parametrize("reason", [Reason.CONTEXT_REFUSED, Reason.API_UNKNOWN, Reason.AUTHORIZER_UNKNOWN])
 def test_mistakes_in_envoys_configuration_are_500(reason: Reason) -> None:
     """A route that names what does not exist is our operator's mistake, not the caller's."""
-    assert (reason.value.status, reason.value.response) == (500, ResponseType.AUTHORIZER_CONFIGURATION_ERROR)
+    assert (BUILT_IN[reason].status, reason.value.type) == (500, ResponseType.AUTHORIZER_CONFIGURATION_ERROR)
 
 
 def test_the_host_does_not_matter_where_envoy_names_the_api(gateway: Make, now: float) -> None:
@@ -399,8 +401,9 @@ def test_a_fetch_under_way_makes_the_check_wait(pool: UserPool, gateway: Make, n
     """When the key is being fetched there is no decision yet, but what to wait for, and the 503 if it is in vain."""
     decision = gateway(keys=Fetching()).decide(get("/prod/pets", pool.id_token()), now)
 
-    assert decision == Pending(fetch=("fetch for", pool.id_key.kid), api="pets", route="GET /pets")
-    assert decision.unavailable() == Deny(reason=Reason.KEYS_UNAVAILABLE, api="pets", route="GET /pets")
+    assert decision == Pending(
+        fetch=("fetch for", pool.id_key.kid), unavailable=Deny(reason=Reason.KEYS_UNAVAILABLE, api="pets", route="GET /pets")
+    )
 
 
 @pytest.mark.parametrize(("ttl", "exp", "until"), [(300, 3_600, 300), (300, 60, 60), (3_600, 3_600, 3_600), (0, 60, 0)])

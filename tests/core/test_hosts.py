@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz_server.core import hosts as hosts_module
-from authz_server.core.decisions import Reason
 from authz_server.core.hosts import BasePaths, Hosts, is_loopback, normalise
+from authz_server.core.reasons import Reason
 
 HOSTS = Hosts(
     [

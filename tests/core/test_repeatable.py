@@ -4,10 +4,11 @@ import pytest
 
 from authz_server.core import gateway, hosts
 from authz_server.core.cognito_user_pools import cognito_user_pools
-from authz_server.core.decisions import Allow, Reason
+from authz_server.core.decisions import Allow
 from authz_server.core.gateway import Api, Claims, Gateway, protected
 from authz_server.core.hosts import Hosts
 from authz_server.core.proofs import KeyProof
+from authz_server.core.reasons import Reason
 from authz_server.core.request import Request
 from authz_server.core.routes import Routes
 from authz_server.core.tokens import Key

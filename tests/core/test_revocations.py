@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz_server.core.cognito_user_pools import cognito_user_pools
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core.decisions import Denied
 from authz_server.core.proofs import KeyProof, TokenProof
+from authz_server.core.reasons import Reason
 from authz_server.core.revocations import KINDS, Revocation, Revocations, issued_at, marks, names
 from authz_server.testing import StaticKeys
 from tests.judging import authorize

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz_server.core.cognito_user_pools import cognito_user_pools
-from authz_server.core.decisions import Allow, Deny, Reason
+from authz_server.core.decisions import Allow, Deny
 from authz_server.core.gateway import Api, Claims, Gateway, Route
 from authz_server.core.hosts import Hosts
+from authz_server.core.reasons import Reason
 from authz_server.core.request import Request
 from authz_server.core.revocations import Revocation, Revocations
 from authz_server.core.routes import Routes

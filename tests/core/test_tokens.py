@@ -20,7 +20,7 @@ from joserfc.jws import JWSRegistry
 from joserfc.jws import deserialize_compact as joserfc_decode
 
 from authz_server.core import rules, tokens
-from authz_server.core.decisions import Reason
+from authz_server.core.reasons import Reason
 from authz_server.core.tokens import (
     MAX_TOKEN_LENGTH,
     YEAR_10000,

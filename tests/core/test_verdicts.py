@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authz_server.core import verdicts
-from authz_server.core.decisions import Reason
+from authz_server.core.reasons import Reason
 from authz_server.core.verdicts import OVERHEAD, Verdict, Verdicts
 
 

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 import authz_server
 from authz_server.cli import main
 from authz_server.config import json_schema, load
-from authz_server.core.decisions import Allow, Deny, Reason
+from authz_server.core.decisions import Allow, Deny
+from authz_server.core.reasons import Reason
 from authz_server.observe.entry import Entry, as_text, fields
 from authz_server.revocations.file import read
 from authz_server.revocations.shared import KEY, MAX_STREAM, STREAM

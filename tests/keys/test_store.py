@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from authz_server.core.authorizers import KeysPending
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core.decisions import Denied
+from authz_server.core.reasons import Reason
 from authz_server.core.tokens import Key
 from authz_server.core.user_pools import KeySettings
 from authz_server.core.user_pools import UserPool as Place

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authz_server.core.decisions import Allow, Deny, Reason
+from authz_server.core.decisions import Allow, Deny
+from authz_server.core.reasons import Reason
+from authz_server.core.responses import BUILT_IN
 from authz_server.observe.entry import Entry, as_coloured_text, as_json, as_text, brief, fields
 
 ALLOWED = Allow(api="pets", route="GET /pets/{petId}", headers=(("x-auth-sub", "secret-sub"),), metadata={"email": "secret-mail"})
@@ -37,8 +39,8 @@ def test_a_denial_is_logged_with_its_reason(reason: Reason) -> None:
     """The operator learns the reason and the status that was sent."""
     told = fields(ENTRY._replace(decision=Deny(reason=reason)))
 
-    assert (told["reason"], told["status"]) == (reason.label, reason.value.status)
-    assert told["decision"] == ("unavailable" if reason.value.status >= 500 else "deny")
+    assert (told["reason"], told["status"]) == (reason.label, BUILT_IN[reason].status)
+    assert told["decision"] == ("unavailable" if BUILT_IN[reason].status >= 500 else "deny")
     assert (told["api"], told["route"]) == ("", "")
 
 

@@ -5,7 +5,8 @@ import threading
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from authz_server.core.decisions import Allow, Deny, Reason
+from authz_server.core.decisions import Allow, Deny
+from authz_server.core.reasons import Reason
 from authz_server.observe.metrics import CONTENT_TYPE, KeySetSample, Metrics, VerdictsSample
 from authz_server.observe.totals import SupervisorMetrics
 

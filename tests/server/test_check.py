@@ -8,9 +8,9 @@ import re2
 
 from authz_server.core.authorizers import KeysPending
 from authz_server.core.cognito_user_pools import cognito_user_pools
-from authz_server.core.decisions import Reason
 from authz_server.core.gateway import Api, Claims, Gateway, protected
 from authz_server.core.hosts import Hosts
+from authz_server.core.reasons import Reason
 from authz_server.core.revocations import Revocation, Revocations
 from authz_server.core.routes import Routes
 from authz_server.envoy.stubs import CheckRequest, CheckResponse

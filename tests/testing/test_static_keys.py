@@ -4,7 +4,8 @@ import pytest
 
 from authz_server.core import tokens
 from authz_server.core.cognito_user_pools import cognito_user_pools
-from authz_server.core.decisions import Denied, Reason
+from authz_server.core.decisions import Denied
+from authz_server.core.reasons import Reason
 from authz_server.testing import ManualClock, StaticKeys, UserPool
 from tests.judging import authorize
 
