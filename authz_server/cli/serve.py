@@ -177,6 +177,15 @@ LogFormat = Literal["auto", "json", "text", "off"]
     show_envvar=True,
     help="Directory for the last good keys, so that a start during an outage has some. Workers and replicas may share it. Off unless given.",
 )
+@click.option(
+    "--state-dir-parents",
+    type=click.Choice(["check", "trust"]),
+    default="check",
+    show_default=True,
+    envvar="AUTHZ_STATE_DIR_PARENTS",
+    show_envvar=True,
+    help="Whether keys on disk are used only if nobody else may write to the directories above --state-dir. Trust them where no other process can reach them, as in a volume of one container.",
+)
 @options.revocations
 @options.revocations_password_file
 @click.option(
@@ -225,6 +234,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     decision_log: LogFormat,
     cache_mib: int,
     state_dir: Path | None,
+    state_dir_parents: str,
     revocations: str | None,
     revocations_password_file: Path | None,
     revocations_max_age: float | None,
@@ -259,6 +269,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         drain_seconds=drain_seconds,
         grace_seconds=grace_seconds,
         state_dir=state_dir,
+        checks_state_dir_parents=state_dir_parents == "check",
         revocations=place,
     )
     _serve(settings, signals or Signals(), _line(decision_log))

@@ -38,10 +38,12 @@ class StateDirectory:
         path: of the directory, which is made if it can be.
         now: seconds since 1970.
         told: told how each reading and writing ended: pool, `read` or `write`, a short label, and a sentence.
+        checks_parents: whether what stands above the directory must be closed to others, too.
     """
 
-    def __init__(self, path: Path, now: Callable[[], float], told: Told) -> None:
+    def __init__(self, path: Path, now: Callable[[], float], told: Told, *, checks_parents: bool = True) -> None:
         self._path = path
+        self._checks_parents = checks_parents
         self._now = now
         self._told = told
         self._lock = threading.Lock()
@@ -65,7 +67,7 @@ class StateDirectory:
         if not _is_remote(pool):
             return None
         try:
-            kept = record.read(_private(self._file(pool)), pool, self._now())
+            kept = record.read(self._private(self._file(pool)), pool, self._now())
         except FileNotFoundError:
             self._told(pool, "read", "absent", "")
         except RecordError as error:
@@ -110,6 +112,26 @@ class StateDirectory:
             else:
                 self._told(pool, "write", "ok", "")
 
+    def _private(self, file: Path) -> bytes:
+        """Read a file that nobody else can have written, or put in its place.
+
+        Raises:
+            OSError: when it can not be read.
+            RecordError: when it is a link, no file, or others may write to it or to a directory on its way.
+        """
+        with _opened(self._path, os.O_DIRECTORY) as directory:
+            if not _is_guarded(os.fstat(directory)):
+                raise RecordError("foreign", "others may write to its directory, or own it; name a folder that is this user's alone")
+            if self._checks_parents and (parent := open_parent(self._path)) is not None:
+                raise RecordError("foreign", f"others may write to {parent}, or own it, and could put an older directory in its place")
+            try:
+                with _opened(file.name, os.O_NOFOLLOW | os.O_NONBLOCK, directory) as descriptor:
+                    return _read(descriptor)
+            except OSError as error:
+                if error.errno == errno.ELOOP:
+                    raise RecordError("foreign", "it is a symbolic link") from None
+                raise
+
     def _file(self, pool: UserPool) -> Path:
         name = hashlib.sha256(f"{pool.id}\0{pool.issuer}\0{pool.jwks}".encode()).hexdigest()
         return self._path / f"{name}.json"
@@ -122,27 +144,27 @@ class StateDirectory:
                     Path(entry).unlink()
 
 
-def _is_remote(pool: UserPool) -> bool:
-    return "://" in pool.jwks
+def open_parent(directory: Path) -> Path | None:
+    """Find a directory above *directory* in which somebody else could rename what leads to it.
 
+    Args:
+        directory: which exists.
 
-def _private(file: Path) -> bytes:
-    """Read a file that nobody else can have written, or put in its place.
+    Returns:
+        The first that belongs to another user than root and this one, or that others may write to and that has no sticky bit; None where
+        there is none.
 
     Raises:
-        OSError: when it can not be read.
-        RecordError: when it is a link, no file, or others may write to it or to its directory.
+        OSError: when one can not be looked at.
+
+    Source: what OpenSSH asks of the way to a key file (`StrictModes`), with the sticky bit, which keeps others from renaming.
     """
-    with _opened(file.parent, os.O_DIRECTORY) as directory:
-        if not _is_guarded(os.fstat(directory)):
-            raise RecordError("foreign", "others may write to its directory, or own it; name a folder that is this user's alone")
-        try:
-            with _opened(file.name, os.O_NOFOLLOW | os.O_NONBLOCK, directory) as descriptor:
-                return _read(descriptor)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise RecordError("foreign", "it is a symbolic link") from None
-            raise
+    above = dict.fromkeys((*directory.absolute().parents, *directory.resolve().parents))
+    return next((parent for parent in above if not _is_guarded(parent.stat())), None)
+
+
+def _is_remote(pool: UserPool) -> bool:
+    return "://" in pool.jwks
 
 
 @contextmanager

@@ -153,8 +153,9 @@ def collect_rarely() -> None:
 def _store(settings: Settings, metrics: Metrics, fetcher: Fetcher, observer: KeyObserver, clock: Clock, stack: ExitStack) -> KeyStore:
     kept: Callable[[UserPool], Kept | None] | None = None
     if settings.state_dir is not None:
-        probe(settings.state_dir)
-        state = observer.state = StateDirectory(settings.state_dir, time.time, observer.state_told)
+        checks_parents = settings.checks_state_dir_parents
+        probe(settings.state_dir, checks_parents=checks_parents)
+        state = observer.state = StateDirectory(settings.state_dir, time.time, observer.state_told, checks_parents=checks_parents)
         stack.callback(state.close)
         kept = state.read
     refresher = KeyRefresher(fetcher, clock, lambda: random.uniform(-1, 1), observer)  # noqa: S311 - spreads load

@@ -30,6 +30,7 @@ class Settings:
         drain_seconds: between "not serving" and the end of new calls, for proxies to notice.
         grace_seconds: for calls in flight to finish.
         state_dir: where key sets are kept for the next start, or None.
+        checks_state_dir_parents: whether what stands above it must be closed to others.
         revocations: where the list of refused tokens is, or None.
         supervisor: the link to it, when this server is one of several workers.
         worker: which of them, from 0; the first one tells what is the same for all.
@@ -48,6 +49,7 @@ class Settings:
     drain_seconds: float
     grace_seconds: float
     state_dir: Path | None = None
+    checks_state_dir_parents: bool = True
     revocations: Place | None = None
     supervisor: socket | None = None
     worker: int = 0

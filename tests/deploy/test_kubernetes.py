@@ -194,6 +194,8 @@ def test_keys_outlive_the_container():
     _, volume = POD["volumes"]
 
     assert ENVIRONMENT["AUTHZ_STATE_DIR"] == f"{mount['mountPath']}/keys"  # everybody may write to the volume itself
+    assert ENVIRONMENT["AUTHZ_STATE_DIR_PARENTS"] == "trust"
+    assert len(POD["containers"]) == 1, "another container could mount the volume"
     assert mount == {"name": "state", "mountPath": "/var/lib/authz-server"}
     assert volume == {"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}}
 

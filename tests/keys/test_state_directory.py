@@ -241,6 +241,30 @@ def test_a_record_where_nobody_else_may_rename_it_is_trusted(
     assert make().read(place) is not None
 
 
+@pytest.mark.parametrize(("mode", "outcome"), [(0o777, "foreign"), (0o770, "foreign"), (0o2775, "foreign"), (0o1777, "ok"), (0o755, "ok")])
+@pytest.mark.parametrize("way", ["above", "far above", "through a link"])
+def test_a_record_below_a_directory_of_others_is_not_trusted(
+    *, mode: int, outcome: str, way: str, file: Path, clock: ManualClock, place: Place, notes: Notes, tmp_path: Path
+) -> None:
+    """Who may rename a directory above could put an older one in its place; the sticky bit keeps others from that."""
+    parent = file.parent.parent
+    if way == "far above":
+        parent = tmp_path
+    elif way == "through a link":
+        parent = tmp_path / "links"
+        parent.mkdir()
+        (parent / "state").symlink_to(file.parent)
+    path = parent / "state" if way == "through a link" else file.parent
+    parent.chmod(mode)
+
+    for checks_parents, told in ((True, outcome), (False, "ok")):
+        state = StateDirectory(path, clock, notes, checks_parents=checks_parents)
+        assert (state.read(place) is not None) == (told == "ok")
+        assert notes.next() == ("read", told)
+        state.close()
+    parent.chmod(0o700)
+
+
 @pytest.mark.parametrize(("owner", "outcome"), [(0, "ok"), (1, "foreign")], ids=["root", "another user"])
 def test_a_directory_of_another_user_is_not_trusted(
     *,

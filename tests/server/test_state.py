@@ -30,6 +30,17 @@ def test_one_that_can_not_be_written_to_is_a_mistake(tmp_path, monkeypatch, numb
     assert str(caught.value) == f"--state-dir {tmp_path}: {reason}; name a directory that this server's user may write to"
 
 
+@pytest.mark.parametrize(("mode", "checks_parents", "warns"), [(0o777, True, True), (0o777, False, False), (0o1777, True, False)])
+def test_a_directory_below_one_of_others_is_a_warning(tmp_path, caplog, mode, checks_parents, warns):
+    """Its keys would not be used in an outage, and the start is the moment to learn that."""
+    tmp_path.chmod(mode)
+    with caplog.at_level(logging.WARNING):
+        probe(tmp_path / "state", checks_parents=checks_parents)
+    tmp_path.chmod(0o700)
+
+    assert [f"others may write to {tmp_path}, or own it" in message for message in caplog.messages] == [True] * warns
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
 def test_what_may_pass_is_a_warning(tmp_path, monkeypatch, caplog, number):
     """A server whose disk is full serves all the same: keys are fetched."""
