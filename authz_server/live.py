@@ -3,17 +3,19 @@
 import logging
 import os
 import random
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
+from weakref import WeakSet
 
-from authz_server.config import compile_gateway
+from authz_server.config import compile_gateway, user_pools
 from authz_server.config import load as load_configuration
 from authz_server.config.problems import listed
 from authz_server.core.decisions import Allow, Deny
-from authz_server.core.gateway import Pending
+from authz_server.core.gateway import Gateway, Pending
 from authz_server.core.request import Request
 from authz_server.keys.clock import ageing_clock
 from authz_server.keys.fetch import Fetcher
@@ -23,6 +25,7 @@ from authz_server.keys.store import KeyStore, PoolKeys
 MAX_WAIT_SECONDS: Final = 1.0
 
 _logger: Final = logging.getLogger(__name__)
+_left_behind: Final[list[object]] = []
 
 
 class LiveGateway:
@@ -37,16 +40,39 @@ class LiveGateway:
     """
 
     def __init__(self, path: str | Path, environment: Mapping[str, str] | None = None) -> None:
-        loaded = load_configuration(Path(path), os.environ if environment is None else environment)
-        for warning in listed(loaded.warnings):
+        self._loaded = load_configuration(Path(path), os.environ if environment is None else environment)
+        for warning in listed(self._loaded.warnings):
             _logger.warning("%s", warning)
+        self._lock = threading.Lock()
+        self._refresher: KeyRefresher | None = None
+        self._gateway: Gateway | None = None
+        for warning in self._open().warnings(user_pools(self._loaded)):
+            _logger.warning("%s", warning)
+        _open.add(self)
+
+    def _open(self) -> Fetcher:
+        """Begin to keep keys fresh, with a gateway that reads them."""
         clock = ageing_clock()
         fetcher = Fetcher()
         self._refresher = KeyRefresher(fetcher, clock, lambda: random.uniform(-1, 1), self)  # noqa: S311 - spreads load
-        store = KeyStore(clock, self._refresher)
-        self._gateway = compile_gateway(loaded, store.keys)
-        for warning in fetcher.warnings([keys.pool for keys in store.all()]):
-            _logger.warning("%s", warning)
+        self._gateway = compile_gateway(self._loaded, KeyStore(clock, self._refresher).keys)
+        return fetcher
+
+    def _opened(self) -> Gateway:
+        """Give the gateway; in a process that was forked off, begin anew when it is first needed."""
+        gateway = self._gateway
+        if gateway is not None:
+            return gateway
+        with self._lock:
+            if self._gateway is None:
+                self._open()
+            return cast("Gateway", self._gateway)
+
+    def forked(self) -> None:
+        """Trust no key any more, in a process that was forked off: what keeps keys fresh is a thread, and stays behind."""
+        _left_behind.append(self._refresher)  # its event loop is the parent's, too, and must not be closed here
+        self._refresher = self._gateway = None
+        self._lock = threading.Lock()
 
     def decide(self, request: Request) -> Allow | Deny:
         """Decide whether a request may pass.
@@ -56,16 +82,18 @@ class LiveGateway:
 
         Returns:
             Allow with headers to set and to remove, or Deny with its reason. It comes at once, except where the token names a key that
-            was not seen before: then one shared fetch is waited for, a second at most. After `close` there are no more
+            was not seen before: then one shared fetch is waited for, a second at most. A process that was forked off fetches keys of its
+            own, from its first decision on. After `close` there are no more
             fetches: such a token is denied at once as `keys_unavailable`, and keys that are there are used until they are too old.
         """
-        decision = self._gateway.decide(request, time.time())
+        gateway = self._opened()
+        decision = gateway.decide(request, time.time())
         if isinstance(decision, Pending):
             try:
                 decision.fetch.result(MAX_WAIT_SECONDS)
             except TimeoutError:
                 return decision.unavailable
-            decision = self._gateway.decide(request, time.time())
+            decision = gateway.decide(request, time.time())
         return decision.unavailable if isinstance(decision, Pending) else decision
 
     def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:
@@ -75,7 +103,9 @@ class LiveGateway:
 
     def close(self) -> None:
         """Stop fetching keys; a second time does nothing."""
-        self._refresher.close()
+        _open.discard(self)
+        self._opened()
+        cast("KeyRefresher", self._refresher).close()
 
     def __enter__(self) -> Self:
         return self
@@ -84,8 +114,19 @@ class LiveGateway:
         self.close()
 
 
+_open: Final[WeakSet[LiveGateway]] = WeakSet()
+
+
+def _forked() -> None:
+    for gateway in tuple(_open):
+        gateway.forked()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
 def load(path: str | Path, environment: Mapping[str, str] | None = None) -> LiveGateway:
-    """Load a configuration and keep its keys fresh.
+    """Load a configuration and keep its keys fresh, also in processes that are forked off afterwards.
 
     Args:
         path: of the configuration file.

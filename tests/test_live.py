@@ -1,5 +1,6 @@
 """The embeddable gateway."""
 
+import os
 import subprocess
 import sys
 import time
@@ -48,8 +49,9 @@ def get(token):
     return authz_server.Request("GET", "api.example.com", "/pets", {"authorization": token})
 
 
-def test_a_gateway_decides_while_its_first_keys_are_on_their_way(config, pool):
+def test_a_gateway_decides_while_its_first_keys_are_on_their_way(config, pool, monkeypatch):
     """The first decision waits for the first fetch; the claims come as headers."""
+    monkeypatch.setattr(live, "MAX_WAIT_SECONDS", PATIENCE)
     with authz_server.load(*config) as gateway:
         decision = gateway.decide(get(pool.id_token()))
 
@@ -101,6 +103,49 @@ def test_a_gateway_may_be_closed_twice(config):
     with authz_server.load(*config) as gateway:
         gateway.close()
     gateway.close()
+
+
+def in_child(step):
+    """Run a step in a process that is forked off, as gunicorn's --preload does, and give what it returned."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, repr(step()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as answer:
+        told = answer.read()
+    os.waitpid(child, 0)
+    return told
+
+
+def test_a_forked_process_keeps_its_own_keys_fresh(config, cognito, monkeypatch):
+    """A key that was withdrawn before the fork's first decision is refused there, and a new one is fetched; the parent goes on."""
+    monkeypatch.setattr(live, "MAX_WAIT_SECONDS", PATIENCE)
+    pool = UserPool("eu-west-1_Live00001")
+    withdrawn = get(pool.id_token())
+    with LocalCognito(pool) as served, authz_server.load(config[0], {"KEYS": served.jwks_uri(pool)}) as gateway:
+        assert isinstance(gateway.decide(withdrawn), authz_server.Allow)
+        pool.rotate()
+        pool.forget()
+        new = get(pool.id_token())
+
+        def step():
+            told = [getattr(gateway.decide(request), "reason", None) for request in (new, withdrawn)]
+            gateway.close()
+            return told
+
+        assert in_child(step) == f"[None, {authz_server.Reason.KEY_UNKNOWN!r}]"
+        assert isinstance(gateway.decide(new), authz_server.Allow)
+
+
+def test_a_forked_process_may_close_what_it_never_used(config, pool):
+    """It ends, and leaves the parent's fetches alone."""
+    with authz_server.load(*config) as gateway:
+        assert in_child(gateway.close) == "None"
+        assert isinstance(gateway.decide(get(pool.id_token())), authz_server.Allow)
 
 
 def test_a_bad_configuration_is_an_error_with_its_place(tmp_path):
