@@ -9,7 +9,11 @@ Function = FunctionType | MethodType
 
 
 def shares(
-    call: Callable[[], object], whole: Function, stages: Mapping[str, Iterable[Function]], seconds: float = 1.0
+    call: Callable[[], object],
+    whole: Function,
+    stages: Mapping[str, Iterable[Function]],
+    seconds: float = 1.0,
+    timer: Callable[[], float] = time.perf_counter,
 ) -> Mapping[str, float]:
     """Find which part of a call each stage takes, what it calls included.
 
@@ -18,11 +22,12 @@ def shares(
         whole: the function of this project that it runs, once.
         stages: functions of each stage; none may call another of its stage.
         seconds: to go on for.
+        timer: tells the seconds that are shared out.
 
     Returns:
         Parts of one by stage, of those that are reached.
     """
-    profile = cProfile.Profile()
+    profile = cProfile.Profile(timer)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         profile.enable()
