@@ -121,7 +121,7 @@ def in_child(step):
     return told
 
 
-def test_a_forked_process_keeps_its_own_keys_fresh(config, cognito, monkeypatch):
+def test_a_forked_process_keeps_its_own_keys_fresh(config, monkeypatch):
     """A key that was withdrawn before the fork's first decision is refused there, and a new one is fetched; the parent goes on."""
     monkeypatch.setattr(live, "MAX_WAIT_SECONDS", PATIENCE)
     pool = UserPool("eu-west-1_Live00001")
