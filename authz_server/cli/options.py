@@ -5,6 +5,7 @@ import math
 import os
 import pwd
 import re
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,10 @@ from authz_server.server import cpus
 
 if TYPE_CHECKING:
     from authz_server.server.revoked import Place
+
+PREFIX: Final = "AUTHZ_"  # of every variable
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 _DNS_NAME: Final = re.compile(
     r"(?!.{254})(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE
@@ -37,28 +42,40 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-config = click.option(
-    "--config",
-    required=True,
-    type=click.Path(path_type=Path),
-    envvar="AUTHZ_CONFIG",
-    show_envvar=True,
-    help="The configuration file (YAML).",
-)
+class Option(click.Option):
+    """An option that the environment can give, too: `--tls-cert` is `AUTHZ_TLS_CERT` there.
 
-revocations = click.option(
+    Args:
+        declarations: the flag, as `click.Option` takes it.
+        required_value: whether its variable must not be empty, since an empty one would open what it should close.
+        attributes: the other arguments of `click.Option`.
+    """
+
+    def __init__(self, declarations: Sequence[str], *, required_value: bool = False, **attributes: Any) -> None:
+        flag = declarations[0].partition("/")[0]
+        self.variable = PREFIX + flag.removeprefix("--").replace("-", "_").upper()
+        self.required_value = required_value
+        super().__init__(declarations, envvar=self.variable, show_envvar=True, **attributes)
+
+
+def option(flag: str, *, required_value: bool = False, **attributes: Any) -> Decorator:
+    """Declare an `Option` of a command; the arguments are the same."""
+    return click.option(flag, cls=Option, required_value=required_value, **attributes)
+
+
+config = option("--config", required=True, type=click.Path(path_type=Path), help="The configuration file (YAML).")
+
+revocations = option(
     "--revocations",
-    envvar="AUTHZ_REVOCATIONS",
-    show_envvar=True,
+    required_value=True,
     metavar="FILE|URL",
     help="List of tokens that are refused although they are good: a file, or rediss://HOST:PORT/DB (also redis:// and unix://).",
 )
 
-revocations_password_file = click.option(
+revocations_password_file = option(
     "--revocations-password-file",
     type=click.Path(path_type=Path),
-    envvar="AUTHZ_REVOCATIONS_PASSWORD_FILE",
-    show_envvar=True,
+    required_value=True,
     help="File that holds the password for Redis; better than one in the URL, which others may see.",
 )
 

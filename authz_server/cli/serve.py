@@ -27,191 +27,146 @@ _logger: Final = logging.getLogger(__name__)
 
 END_SECONDS: Final = 5.0  # beyond drain and grace, for the rest of a worker's end
 
-NEVER_EMPTY: Final = (  # since somebody would get in who should not
-    "AUTHZ_TLS_CERT",
-    "AUTHZ_TLS_KEY",
-    "AUTHZ_TLS_CLIENT_CA",
-    "AUTHZ_TLS_ALLOW_SAN",
-    "AUTHZ_REVOCATIONS",
-    "AUTHZ_REVOCATIONS_MAX_AGE",
-    "AUTHZ_REVOCATIONS_PASSWORD_FILE",
-)
-
 LogFormat = Literal["auto", "json", "text", "off"]
 
 
 @click.command(cls=LoggedCommand, short_help="Answer checks until SIGTERM.")
 @click.pass_obj
 @options.config
-@click.option(
+@options.option(
     "--listen",
     multiple=True,
     default=("127.0.0.1:9000",),
     show_default=True,
     callback=options.listen_address,
-    envvar="AUTHZ_LISTEN",
-    show_envvar=True,
     help="Address of the gRPC port: host:port, a port on loopback, *:port for every address of this machine, or unix:///path. May be given more than once.",
 )
-@click.option(
+@options.option(
     "--tls-cert",
     type=click.Path(path_type=Path),
-    envvar="AUTHZ_TLS_CERT",
-    show_envvar=True,
+    required_value=True,
     help="PEM file of the server's certificate and its intermediates: TLS on every address of --listen. A changed file is loaded.",
 )
-@click.option(
+@options.option(
     "--tls-key",
     type=click.Path(path_type=Path),
-    envvar="AUTHZ_TLS_KEY",
-    show_envvar=True,
+    required_value=True,
     help="PEM file of its key.",
 )
-@click.option(
+@options.option(
     "--tls-client-ca",
     type=click.Path(path_type=Path),
-    envvar="AUTHZ_TLS_CLIENT_CA",
-    show_envvar=True,
+    required_value=True,
     help="PEM file of CAs: who has no certificate of theirs gets no answer. Without it clients need none.",
 )
-@click.option(
+@options.option(
     "--tls-allow-san",
     multiple=True,
     callback=options.client_names,
-    envvar="AUTHZ_TLS_ALLOW_SAN",
-    show_envvar=True,
     metavar="NAME",
+    required_value=True,
     help="DNS name or SPIFFE id of a client that may ask: others of the client CA get no answer. May be given more than once.",
 )
-@click.option(
+@options.option(
     "--socket-mode",
     default="0660",
     show_default=True,
     callback=options.socket_mode,
-    envvar="AUTHZ_SOCKET_MODE",
-    show_envvar=True,
     metavar="OCTAL",
     help="Permissions of Unix sockets: who may write may connect.",
 )
-@click.option(
+@options.option(
     "--socket-owner",
     callback=options.user_id,
-    envvar="AUTHZ_SOCKET_OWNER",
-    show_envvar=True,
     metavar="USER",
     help="User that Unix sockets are given to, by name or number; the server's own unless given.",
 )
-@click.option(
+@options.option(
     "--socket-group",
     callback=options.group_id,
-    envvar="AUTHZ_SOCKET_GROUP",
-    show_envvar=True,
     metavar="GROUP",
     help="Group that Unix sockets are given to, by name or number.",
 )
-@click.option(
+@options.option(
     "--admin",
     callback=options.admin_address,
-    envvar="AUTHZ_ADMIN",
-    show_envvar=True,
     help="Address for /healthz, /readyz and /metrics: host:port, a port on loopback, or *:port. Off unless given.",
 )
-@click.option(
+@options.option(
     "--transport",
     type=click.Choice(["grpcio", "asyncio"]),
     default="grpcio",
     show_default=True,
-    envvar="AUTHZ_TRANSPORT",
-    show_envvar=True,
     help="grpcio is the proven one; asyncio costs a tenth of the CPU where tokens come again, and needs the extra [fast].",
 )
-@click.option(
+@options.option(
     "--pin-cpu/--no-pin-cpu",
     default=True,
     show_default=True,
-    envvar="AUTHZ_PIN_CPU",
-    show_envvar=True,
     help="Keep the threads of the grpcio transport to one CPU; on several, a check costs half as much again.",
 )
-@click.option(
+@options.option(
     "--max-checks-in-progress",
     type=click.IntRange(1, 1_000_000),
-    envvar="AUTHZ_MAX_CHECKS_IN_PROGRESS",
-    show_envvar=True,
     metavar="N",
     help="Checks of a process that run or wait; more are answered 503. 1000 with grpcio, 10000 with asyncio unless given.",
 )
-@click.option(
+@options.option(
     "--workers",
     default="1",
     show_default=True,
     callback=options.worker_count,
-    envvar="AUTHZ_WORKERS",
-    show_envvar=True,
     metavar="N|auto",
     help="Processes, each with its own endpoint: worker n, from 0, listens on port + n or path.n. auto: the CPUs of this container.",
 )
 @click.option("--worker", type=click.IntRange(0), hidden=True)  # which one this is; only a supervisor says so
-@click.option(
+@options.option(
     "--decision-log",
     type=click.Choice(["auto", "json", "text", "off"]),
     default="auto",
     show_default=True,
-    envvar="AUTHZ_DECISION_LOG",
-    show_envvar=True,
     help="One line per check on standard output; auto is text on a terminal and JSON elsewhere.",
 )
-@click.option(
+@options.option(
     "--cache-mib",
     type=click.IntRange(0, 65_536),
     default=64,
     show_default=True,
-    envvar="AUTHZ_CACHE_MIB",
-    show_envvar=True,
     help="Memory for decisions about tokens, which are repeated for authorizer_result_ttl_in_seconds: so much for allows, up to 4 more for denials. 0 decides each check anew.",
 )
-@click.option(
+@options.option(
     "--state-dir",
     type=click.Path(path_type=Path),
-    envvar="AUTHZ_STATE_DIR",
-    show_envvar=True,
     help="Directory for the last good keys, so that a start during an outage has some. Workers and replicas may share it. Off unless given.",
 )
-@click.option(
+@options.option(
     "--state-dir-parents",
     type=click.Choice(["check", "trust"]),
     default="check",
     show_default=True,
-    envvar="AUTHZ_STATE_DIR_PARENTS",
-    show_envvar=True,
     help="Whether keys on disk are used only if nobody else may write to the directories above --state-dir. Trust them where no other process can reach them, as in a volume of one container.",
 )
 @options.revocations
 @options.revocations_password_file
-@click.option(
+@options.option(
     "--revocations-max-age",
     type=options.Seconds(1),
-    envvar="AUTHZ_REVOCATIONS_MAX_AGE",
-    show_envvar=True,
     metavar="SECONDS",
+    required_value=True,
     help="Without Redis for so long, good tokens are answered 503. Unless given, the last known list is used for as long as it takes.",
 )
-@click.option(
+@options.option(
     "--drain-seconds",
     type=options.Seconds(0, 300),
     default=5.0,
     show_default=True,
-    envvar="AUTHZ_DRAIN_SECONDS",
-    show_envvar=True,
     help="After SIGTERM: how long to say NOT_SERVING before calls are refused.",
 )
-@click.option(
+@options.option(
     "--grace-seconds",
     type=options.Seconds(0, 300),
     default=5.0,
     show_default=True,
-    envvar="AUTHZ_GRACE_SECONDS",
-    show_envvar=True,
     help="After that: how long calls in flight may take to finish.",
 )
 def serve(  # noqa: PLR0913, PLR0917 - one argument per option
@@ -277,9 +232,9 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
 
 def _require_no_empty() -> None:
     """A variable that somebody forgot to fill must not open the port, nor let pass what is revoked."""
-    for variable in NEVER_EMPTY:
-        if not os.environ.get(variable, variable).strip():
-            raise click.UsageError(f"{variable} is empty: give it a value, or unset it")
+    for option in serve.params:
+        if isinstance(option, options.Option) and option.required_value and not os.environ.get(option.variable, "set").strip():
+            raise click.UsageError(f"{option.variable} is empty: give it a value, or unset it")
 
 
 def _serve(settings: "Settings", signals: Signals, line: Line | None) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from authz_server.cli import options
+
 if TYPE_CHECKING:
     from authz_server.cli.report import Asked, Format, Report
     from authz_server.core.user_pools import UserPool
@@ -19,13 +21,7 @@ FETCHES_AT_ONCE: Final = 10
 
 @click.command(short_help="Check a configuration.")
 @click.argument("file", required=False)
-@click.option(
-    "--config",
-    envvar="AUTHZ_CONFIG",
-    show_envvar=True,
-    metavar="PATH",
-    help="The same as FILE, where that is not given.",
-)
+@options.option("--config", metavar="PATH", help="The same as FILE, where that is not given.")
 @click.option("--strict", is_flag=True, help="Fail where there are warnings, too.")
 @click.option("--fetch", is_flag=True, help="Ask for the keys of every user pool once, and fail where that fails.")
 @click.option(
