@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
-from authz_server.cli import options
+from authz_server.cli import environment, options
 from authz_server.cli.last_words import LoggedCommand, fail
 from authz_server.observe import logs
 from authz_server.observe.entry import Line, as_coloured_text, as_json, as_text
@@ -201,6 +201,8 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
     tls = options.tls_pair(tls_cert, tls_key, tls_client_ca, tls_allow_san)
     place = options.revocation_place(revocations, revocations_password_file, revocations_max_age)
     logs.configure(sys.stderr, json_lines=not sys.stderr.isatty(), worker=worker)
+    if worker is None:
+        _refuse_slips(config)
     orphans.follow()
     if worker is None and workers > 1:
         _supervise(signals or Signals(), workers, listen, admin, drain_seconds + grace_seconds + END_SECONDS)
@@ -217,6 +219,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one argument per option
         admin=admin if worker is None else None,
         supervisor=None if worker is None else _link(),
         worker=worker or 0,
+        workers=workers,
         transport=transport,
         cpu=_cpu(worker) if pin_cpu else None,
         max_checks=max_checks_in_progress,
@@ -235,6 +238,16 @@ def _require_no_empty() -> None:
     for option in serve.params:
         if isinstance(option, options.Option) and option.required_value and not os.environ.get(option.variable, "set").strip():
             raise click.UsageError(f"{option.variable} is empty: give it a value, or unset it")
+
+
+def _refuse_slips(config: Path) -> None:
+    """Warn of variables that no option reads, and do not start where a protection may have been meant."""
+    slips = environment.unread(os.environ, {str(option.envvar) for option in serve.params}, config)
+    protections = [str(slip) for slip in slips if slip.protects]
+    if protections:
+        raise click.UsageError(f"no option reads {', '.join(protections)}: such a name may stand for a protection; correct it, or unset it")
+    for slip in slips:
+        _logger.warning("no option reads %s", slip)
 
 
 def _serve(settings: "Settings", signals: Signals, line: Line | None) -> None:

@@ -75,7 +75,7 @@ def listed(problems: Sequence[Problem]) -> list[str]:
     return [*lines, f"… and {left} more"] if left else lines
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
+def closest(word: str, choices: Iterable[str]) -> str | None:
     """Guess what a misspelt *word* stands for.
 
     Args:
@@ -83,11 +83,21 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
         choices: what it could be; only the first 1,000 are looked at.
 
     Returns:
-        A clause for the end of a message, or "" when nothing is close.
+        One of the choices, or None when nothing is close.
     """
     folded = {choice.casefold(): choice for choice, _ in zip(choices, range(_MAX_COMPARED), strict=False)}
     close = get_close_matches(word.casefold(), folded, n=1)
-    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+    return folded[close[0]] if close else None
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Say what a misspelt *word* may stand for, as `closest` guesses.
+
+    Returns:
+        A clause for the end of a message, or "" when nothing is close.
+    """
+    guess = closest(word, choices)
+    return "" if guess is None else f"; did you mean {guess!r}?"
 
 
 def one_of(word: str, choices: Iterable[str]) -> str:

@@ -48,6 +48,11 @@ def substitute(text: str, environment: Mapping[str, str], *, staged: bool) -> tu
     return Substituted(replaced) if any(found[1] for found in _VARIABLE.finditer(text)) else replaced, wrong
 
 
+def named(text: str) -> frozenset[str]:
+    """List the variables of the environment that *text*, a whole configuration, refers to."""
+    return frozenset(found[1] for found in _VARIABLE.finditer(text) if found[1])
+
+
 def _is_utf8(value: str) -> bool:
     try:
         value.encode()

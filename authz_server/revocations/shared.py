@@ -248,7 +248,7 @@ def connect(url: str, password: str | None) -> Server:
     try:
         client = redis.Redis.from_url(url, **timeouts, **_flags(url), **more)
         client.connection_pool.make_connection()  # which tells what it does not understand, and does not connect yet
-        return Server(client, _place(url))
+        return Server(client, name_of(url))
     except (ValueError, TypeError, AttributeError, redis.RedisError) as error:
         raise RevocationsError("the URL of Redis can not be read, expected rediss://HOST:PORT/DB, redis://… or unix:///PATH") from error
 
@@ -260,7 +260,7 @@ def _flags(url: str) -> dict[str, list[ssl.VerifyFlags]]:
     return {"ssl_include_verify_flags": [FLAGS_ON], "ssl_exclude_verify_flags": [FLAGS_OFF]}
 
 
-def _place(url: str) -> str:
+def name_of(url: str) -> str:
     """Name a server for logs, or raise ValueError for a URL that redis-py takes for another than is meant."""
     parts = urlsplit(url)
     if parts.scheme == "unix":

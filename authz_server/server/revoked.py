@@ -40,6 +40,14 @@ class Place:
         """Whether it is in Redis."""
         return self.where.startswith(SCHEMES)
 
+    def __str__(self) -> str:
+        """Name it without its password."""
+        if not self.is_shared:
+            return self.where
+        from authz_server.revocations.shared import name_of  # noqa: PLC0415 - an extra brings what it needs
+
+        return name_of(self.where)
+
 
 @contextmanager
 def following(place: Place, revocations: Revocations, observer: Observer) -> Iterator[Source]:

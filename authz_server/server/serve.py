@@ -32,6 +32,7 @@ from authz_server.server.check import Check
 from authz_server.server.cpus import pinned
 from authz_server.server.events import Event
 from authz_server.server.generations import Generations
+from authz_server.server.in_force import in_force
 from authz_server.server.key_observer import KeyObserver, samples
 from authz_server.server.link import attach
 from authz_server.server.loader import BESIDE_CHECKS, parts
@@ -116,6 +117,8 @@ def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | Non
         observer.changed = revoked.changed = readiness.update
         readiness.update()  # not before: who hears that it is ready asks at once
         gc.freeze()  # what lives as long as the process need not be searched for garbage, by the few full collections that there are
+        if settings.worker == 0:
+            _logger.info("in force: %s", in_force(settings))
         _logger.info("authz-server %s listens on %s%s", __version__, ", ".join(settings.listen), _how(settings))
         if settings.supervisor is not None:
             _attach(settings.supervisor, events, readiness, metrics)

@@ -34,6 +34,7 @@ class Settings:
         revocations: where the list of refused tokens is, or None.
         supervisor: the link to it, when this server is one of several workers.
         worker: which of them, from 0; the first one tells what is the same for all.
+        workers: how many there are.
     """
 
     config: Path
@@ -53,3 +54,4 @@ class Settings:
     revocations: Place | None = None
     supervisor: socket | None = None
     worker: int = 0
+    workers: int = 1

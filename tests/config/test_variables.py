@@ -2,7 +2,7 @@
 
 import pytest
 
-from authz_server.config.variables import fill, has_stage_variables, substitute
+from authz_server.config.variables import fill, has_stage_variables, named, substitute
 
 ENVIRONMENT = {"HOST": "example.com", "EMPTY": "", "NESTED": "${HOST}", "BROKEN": "\udcff", "LINES": "a\nb"}
 
@@ -42,6 +42,11 @@ def test_variables_are_replaced_once(text, value):
 def test_what_is_no_variable_is_told(text, wrong):
     """A variable that is not set or not text, and any other `${`, is a problem; all of a scalar are told."""
     assert substitute(text, ENVIRONMENT, staged=False)[1] == wrong
+
+
+def test_the_variables_that_a_text_refers_to_are_known():
+    """Each once; stage variables and literal texts are none."""
+    assert named("${HOST}/${PORT}/${HOST}/${stageVariables.Pool}/$${OTHER}/${lower}") == {"HOST", "PORT"}
 
 
 def test_stage_variables_are_kept_where_they_may_stand():

@@ -150,7 +150,7 @@ def test_every_variable_is_an_option():
 
 
 def test_kubernetes_adds_no_variables_of_its_own():
-    """A Service called `authz` would else put AUTHZ_PORT and others beside ours."""
+    """A Service called `authz` would else put AUTHZ_PORT and others beside ours, which nothing reads."""
     assert POD["enableServiceLinks"] is False
 
 

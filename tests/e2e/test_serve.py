@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -381,3 +382,24 @@ def test_the_threads_of_grpcio_keep_to_one_cpu_unless_told_otherwise(start_serve
 
     assert len(pinned) == (transport == "grpcio" and flag == "--pin-cpu" and len(os.sched_getaffinity(0)) > 1)
     assert all(one.isdigit() for one in pinned)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_start_says_what_is_in_force_and_which_variables_nobody_reads(tmp_path, pool, cognito, transport, workers):
+    """Once, however many workers there are; what Kubernetes says of Services is not mentioned, and what the configuration reads is no slip."""
+    config, socket_path = tmp_path / "authz.yaml", tmp_path / "authz.sock"
+    config.write_text(configured(CONFIGURATION, pool, cognito) + "# ${AUTHZ_TLS_POOL}\n")
+    kubernetes = {
+        "AUTHZ_PORT": "tcp://10.96.0.7:9000",
+        "AUTHZ_SERVER_PORT": "tcp://10.96.0.7:9000",
+        "AUTHZ_PORT_9000_TCP_ADDR": "10.96.0.7",
+    }
+    slips = {"AUTHZ_WORKER": "3", "AUTHZ_TLS_POOL": "x"}
+    command = ("serve", "--config", str(config), "--listen", f"unix://{socket_path}", "--transport", transport, "--workers", workers)
+    with authz_server(*command, "--drain-seconds", "0", log=tmp_path / "log", environment={**kubernetes, **slips}) as process:
+        process.wait_until(lambda: process.log.read_text().count("listens on") == int(workers), PATIENCE)
+        log = process.log.read_text()
+
+    parts = f"no revocations; no state directory; transport {transport}; {workers} worker{'s' if workers == '2' else ''}"
+    assert re.findall(r"in force: [^\"\n]*", log) == [f"in force: no TLS; any client (socket mode 0660); {parts}"]
+    assert re.findall(r"no option reads [^\"\n]*", log) == ["no option reads 'AUTHZ_WORKER' (did you mean 'AUTHZ_WORKERS'?)"]
