@@ -16,9 +16,10 @@ from google.protobuf.message import DecodeError
 
 from authz_server.config import compile_gateway, load
 from authz_server.core.responses import BUILT_IN
+from authz_server.engine.engine import Engine
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.observe.metrics import Metrics
-from authz_server.server.check import Check
+from authz_server.server.check import Check, CheckResponses
 from authz_server.testing import StaticKeys, UserPool
 from fuzz.mutation import Mutate
 
@@ -101,9 +102,9 @@ def checker(budget: int) -> Check:
         path = Path(folder) / "authz.yaml"
         path.write_text(FILE)
         gateway = compile_gateway(load(path, {}), lambda _: StaticKeys(POOL))
-    made = Check(budget, now=lambda: NOW, timer=lambda: 0.0, new_id=lambda: ID, metrics=Metrics("fuzz"), log=None)
-    made.swap(gateway)
-    return made
+    engine = Engine(CheckResponses(lambda: ID), budget, now=lambda: NOW, timer=lambda: 0.0, counts=Metrics("fuzz"))
+    engine.swap(gateway)
+    return Check(engine, lambda: 0.0)
 
 
 REPEATING, ANEW = checker(2_000_000), checker(0)

@@ -1,7 +1,7 @@
 """A check in this process: configured, keyed and asked as the server does it, without a door."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +12,13 @@ import yaml
 
 from authz_server.config import compile_gateway, load
 from authz_server.core.gateway import Gateway
+from authz_server.core.observation import Observer
+from authz_server.engine.engine import Engine
 from authz_server.keys.fetch import Fetcher
 from authz_server.keys.refresher import GOOD, KeyRefresher
 from authz_server.keys.store import KeyStore, PoolKeys
-from authz_server.observe.entry import Entry
 from authz_server.observe.metrics import Metrics
-from authz_server.server.check import Check
+from authz_server.server.check import Check, CheckResponses
 
 PATIENCE_SECONDS = 30.0
 
@@ -47,19 +48,23 @@ class Generation:
         if outcome not in GOOD:
             raise RuntimeError(f"keys of {keys.pool.id}: {outcome}: {detail}")
 
-    def check(self, cache_mib: int = 64, log: Callable[[Entry], None] | None = None) -> Check:
-        """Make a check that decides with it, as `serve` does."""
-        check = Check(
-            cache_mib * 1_048_576, now=time.time, timer=time.perf_counter, new_id=lambda: str(uuid4()), metrics=Metrics("0"), log=log
-        )
-        check.swap(self.gateway)
-        return check
+    def engine(self, cache_mib: int = 64, observers: Iterable[Observer] = ()) -> Engine[bytes]:
+        """Make an engine that decides with it, as `serve` does."""
+        writer = CheckResponses(lambda: str(uuid4()))
+        engine = Engine(writer, cache_mib * 1_048_576, now=time.time, timer=time.perf_counter, counts=Metrics("0"), observers=observers)
+        engine.swap(self.gateway)
+        return engine
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._parts.close()
+
+
+def check_of(engine: Engine[bytes]) -> Check:
+    """Make a check of an engine."""
+    return Check(engine, time.perf_counter)
 
 
 def per_call(call: Callable[[Any], object], arguments: Sequence[Any], seconds: float = 0.5, repetitions: int = 7) -> float:

@@ -22,7 +22,7 @@ import targets
 import yaml
 from curve import Curve, Line
 from document import PERFORMANCE, replace_block
-from in_process import Generation, per_call
+from in_process import Generation, check_of, per_call
 from machine import MissingError, cores, description
 from measurement import Lengths, measure
 from names import Names
@@ -76,7 +76,7 @@ class Bench:
     def hit_and_miss(self, written: dict[str, Any], requests: Sequence[bytes]) -> tuple[float, float]:
         """Measure a configuration: the cost of a check whose token is known, and of one that is verified."""
         with Generation(written, self.folder) as generation:
-            return _cost(generation.check(), requests), _cost(generation.check(cache_mib=0), requests)
+            return _cost(check_of(generation.engine()), requests), _cost(check_of(generation.engine(cache_mib=0)), requests)
 
     def routes(self, counts: Sequence[int]) -> Curve:
         """Grow one api."""
@@ -105,7 +105,7 @@ class Bench:
             made = {count: stack.enter_context(Generation(self._wide(count), self.folder)) for count in asked}
             found = {}
             for kind, mib in (("hit", 64), ("miss", 0)):
-                checks = {count: generation.check(cache_mib=mib) for count, generation in made.items()}
+                checks = {count: check_of(generation.engine(cache_mib=mib)) for count, generation in made.items()}
                 rounds = [{count: _cost(check, asked[count]) for count, check in checks.items()} for _ in range(turns)]
                 found[kind] = median(costs[many] / costs[few] for costs in rounds)
             return found
@@ -165,7 +165,8 @@ class Bench:
 
     def _tokens(self, names: Names, count: int, mib: int) -> float:
         with Generation(self.configuration(), self.folder) as generation:
-            check = generation.check(cache_mib=mib)
+            engine = generation.engine(cache_mib=mib)
+            check = check_of(engine)
             budget = mib * 1_048_576
             first = range(count) if count <= ENOUGH else random.sample(range(count), ENOUGH)
             for number in first:
@@ -178,7 +179,7 @@ class Bench:
                     check(data)
                 took += time.thread_time() - began
                 left -= len(some)
-            allowed = check.running.allowed
+            allowed = engine.generation.allowed
             if allowed.size > budget:
                 raise RuntimeError(f"the cache takes {allowed.size} bytes of {budget}")
             cost = took / SAMPLE * 1e6

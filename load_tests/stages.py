@@ -21,7 +21,7 @@ import profiled
 import targets
 import yaml
 from document import PERFORMANCE, replace_block
-from in_process import Generation, per_call
+from in_process import Generation, check_of, per_call
 from measurement import Lengths, measure
 from processes import end_children_on_sigterm
 from report import row
@@ -33,7 +33,7 @@ from authz_server.core import paths, rules, tokens
 from authz_server.core.cognito_user_pools import SCOPE, TOKEN_USE
 from authz_server.core.evaluation import Evaluation
 from authz_server.core.gateway import Api, Gateway
-from authz_server.core.verdicts import Verdict, Verdicts
+from authz_server.engine.verdicts import Verdict, Verdicts
 from authz_server.envoy import request as envoy_request
 from authz_server.envoy import response as envoy_response
 from authz_server.keys.store import PoolKeys
@@ -93,7 +93,8 @@ class Example:
     def stages(self) -> Mapping[str, Timed]:
         """Time the stages of a hit and of a miss, and each check as a whole; profile both."""
         gateway = self.generation.gateway
-        hit, miss = self.generation.check(), self.generation.check(cache_mib=0)
+        engine = self.generation.engine()
+        hit, miss = check_of(engine), check_of(self.generation.engine(cache_mib=0))
         hit(self.data)
         request = envoy_request.parse(self.data)
         match: Any = gateway.match(request)
@@ -108,7 +109,8 @@ class Example:
         metrics = Metrics("0")
         entry = Entry(now, 0.00001, *brief(request.method, request.host), correlation.request_id(request.headers), decision)
         labels = (decision.api, decision.route, "allow", "")
-        allowed = hit.running.allowed
+        kept = engine.generation
+        allowed = kept.allowed
         name = allowed.digest(route.tag, header)
         verdict: Any = allowed.find(name, now)
 
@@ -132,7 +134,7 @@ class Example:
             "verify the signature": _once(lambda: tokens.verify(token, key)),
             "check claims, write claim headers": _once(lambda: _claims(api, evaluation)),
             "write the answer": _once(lambda: envoy_response.allow(decision)),
-            "keep the verdict": _once(lambda: hit.running.denied.keep(name, _fresh(verdict))),
+            "keep the verdict": _once(lambda: kept.denied.keep(name, _fresh(verdict))),
         }
         return {
             "hit": self._timed({**common, **look_up, **repeated, **log}, hit),
@@ -210,7 +212,7 @@ def _claims(api: Api, evaluation: Evaluation) -> Sequence[object]:
     return core_claims.headers(evaluation.claims, api.claims.headers)
 
 
-def _fresh(verdict: Verdict) -> Verdict:
+def _fresh(verdict: Verdict[bytes]) -> Verdict[bytes]:
     return Verdict(answer=verdict.answer, reason=None, proof=verdict.proof, since=verdict.since, until=verdict.until)
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from authz_server.core.authorizers import Authorizer
-from authz_server.core.decisions import Denied, Proof
+from authz_server.core.decisions import Denied
 from authz_server.core.evaluation import Evaluation
-from authz_server.core.proofs import proof_of
+from authz_server.core.proofs import Proof, proof_of
 from authz_server.core.request import Request
 from authz_server.core.rules import Rule, details
 from authz_server.core.tokens import Key

@@ -15,7 +15,7 @@ import click
 from authz_server.server import cpus
 
 if TYPE_CHECKING:
-    from authz_server.server.revoked import Place
+    from authz_server.engine.revoked import Place
 
 PREFIX: Final = "AUTHZ_"  # of every variable
 
@@ -218,7 +218,7 @@ def revocation_place(where: str | None, password_file: Path | None, max_age: flo
     Raises:
         click.UsageError: when they do not fit.
     """
-    from authz_server.server.revoked import Place  # noqa: PLC0415 - brings parts that a supervisor does not need
+    from authz_server.engine.revoked import Place  # noqa: PLC0415 - brings parts that a supervisor does not need
 
     if where is None:
         if password_file is not None or max_age is not None:

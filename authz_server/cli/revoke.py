@@ -194,7 +194,7 @@ def _revocation(kind: Kind, value: str, issued_before: float | None, until: floa
 
 def _opened(where: str, password_file: Path | None) -> _List:
     """Find the list, in a file or in Redis."""
-    from authz_server.server.revoked import Place, connected  # noqa: PLC0415 - brings parts that a file does not need
+    from authz_server.engine.revoked import Place, connected  # noqa: PLC0415 - brings parts that a file does not need
 
     place = Place(where=where, password_file=password_file)
     if not place.is_shared:

@@ -3,23 +3,13 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate, islice
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from authz_server.core.reasons import Reason
 from authz_server.core.responses import BUILT_IN, Response
 
-
-class Proof(Protocol):
-    """What a decision about a verified token rests on."""
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes beyond those of a key's proof, measured."""
-        ...
-
-    def stands(self) -> bool:
-        """Whether it still holds: the key that verified the token is still the user pool's."""
-        ...
+if TYPE_CHECKING:
+    from authz_server.core.evaluation import Evaluation
 
 
 Details = tuple[tuple[str, str], ...]  # what was expected and found, by name; never a value of a token or a part of a path
@@ -64,19 +54,17 @@ class Deny:
         reason: the rule that failed.
         api: name of the api, or "" when none was found.
         route: label of the route, or "" when none was found.
-        proof: what the denial rests on, when it took a key to reach it.
-        until: Unix time after which it must not be repeated.
         details: what was expected and found, for the operator.
         responses: of the api, by reason.
+        evaluation: of the token, or None when the check ended before it.
     """
 
     reason: Reason
     api: str = ""
     route: str = ""
-    proof: Proof | None = field(default=None, compare=False)
-    until: float = field(default=0.0, compare=False)
     details: Details = field(default=(), compare=False)
     responses: Mapping[Reason, Response] = field(default_factory=lambda: BUILT_IN, compare=False, repr=False)
+    evaluation: "Evaluation | None" = field(default=None, compare=False, repr=False)
 
     @property
     def response(self) -> Response:
@@ -101,8 +89,7 @@ class Allow:
         metadata: claims for Envoy's dynamic metadata; an array is a tuple of texts.
         logged: claims that the api lets into the decision log.
         dropped: names of the claim headers that did not fit.
-        proof: what it rests on; None on a public route.
-        until: Unix time after which it must not be repeated.
+        evaluation: of the token; None on a public route.
     """
 
     api: str
@@ -112,8 +99,7 @@ class Allow:
     metadata: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     logged: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
-    proof: Proof | None = field(default=None, compare=False)
-    until: float = field(default=0.0, compare=False)
+    evaluation: "Evaluation | None" = field(default=None, compare=False, repr=False)
 
     @property
     def decision(self) -> str:

@@ -11,8 +11,8 @@ from authz_server.core.authorizers import Authorizer, KeysPending
 from authz_server.core.decisions import Allow, Denied, Deny, Details, listed
 from authz_server.core.evaluation import Evaluation
 from authz_server.core.hosts import Hosts
-from authz_server.core.proofs import proof_of
 from authz_server.core.reasons import Reason
+from authz_server.core.recent import Recent
 from authz_server.core.request import Request
 from authz_server.core.responses import BUILT_IN, Response
 from authz_server.core.routes import METHODS, Routes
@@ -116,7 +116,7 @@ class Api:
     identity_headers: tuple[str, ...]
     responses: Mapping[Reason, Response] = field(default_factory=lambda: BUILT_IN, repr=False)
     aliases: Aliases = field(init=False, compare=False, repr=False)
-    named_routes: dict[tuple[str, str | None], Route] = field(default_factory=dict, compare=False, repr=False)
+    named_routes: Recent[tuple[str, str | None], Route] = field(default_factory=lambda: Recent(MAX_NAMED_ROUTES), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "aliases", Aliases(self.identity_headers))
@@ -163,8 +163,7 @@ class Api:
         if scopes is not None and not named:
             raise Denied(Reason.CONTEXT_REFUSED)
         route = protected(NAMED_BY_ENVOY, self.name, authorizer, named)
-        if len(self.named_routes) < MAX_NAMED_ROUTES:
-            self.named_routes[name, scopes] = route
+        self.named_routes.keep((name, scopes), route)
         return route
 
     def decide(self, route: Route, request: Request, now: float) -> Allow | Deny:
@@ -186,10 +185,9 @@ class Api:
             reason=failed.reason,
             api=self.name,
             route=route.label,
-            proof=proof_of(evaluation),
-            until=min(failed.until(evaluation), now + route.authorizer.result_ttl),
             details=details(failed, evaluation),
             responses=self.responses,
+            evaluation=evaluation,
         )
 
     def deny(self, reason: Reason, route: str = "", details: Details = ()) -> Deny:
@@ -206,9 +204,9 @@ class Api:
         return Deny(reason=reason, api=self.name, route=route, details=details, responses=self.responses)
 
     def _allow(self, route: Route, evaluation: Evaluation, headers: list[tuple[str, str]]) -> Allow:
-        claims, authorizer = evaluation.claims, evaluation.authorizer
+        claims = evaluation.claims
         written = {name for name, _ in headers}
-        stripped = self.identity_headers if self.claims.forward_token else (*self.identity_headers, authorizer.identity_source)
+        stripped = self.identity_headers if self.claims.forward_token else (*self.identity_headers, evaluation.authorizer.identity_source)
         return Allow(
             api=self.name,
             route=route.label,
@@ -217,8 +215,7 @@ class Api:
             metadata=claim.metadata(claims, () if self.claims.metadata is None else self.claims.metadata or claims),
             logged=claim.texts(claims, self.claims.logged),
             dropped=tuple(evaluation.dropped),
-            proof=proof_of(evaluation),
-            until=min(claims["exp"], evaluation.now + authorizer.result_ttl),
+            evaluation=evaluation,
         )
 
 
@@ -237,7 +234,7 @@ class Gateway:
 
     apis: Mapping[str, Api]
     hosts: Hosts[Api]
-    seen: dict[tuple[str, str, str], Match] = field(default_factory=dict, compare=False, repr=False)
+    seen: Recent[tuple[str, str, str], Match] = field(default_factory=lambda: Recent(MAX_SEEN), compare=False, repr=False)
 
     def decide(self, request: Request, now: float) -> Allow | Deny | Pending:
         """Decide whether a request may pass.
@@ -291,11 +288,9 @@ class Gateway:
             return api.deny(denied.reason, details=denied.details)
 
     def _see(self, asked: tuple[str, str, str], match: Match) -> None:
-        """Find the same at once next time; when there is no room, what is asked for now matters more than what was."""
+        """Find the same at once next time."""
         if sum(map(len, asked)) <= MAX_SEEN_LENGTH:
-            if len(self.seen) >= MAX_SEEN:
-                self.seen.clear()
-            self.seen[asked] = match
+            self.seen.keep(asked, match)
 
     def judge(self, match: Match, request: Request, now: float) -> Allow | Deny | Pending:
         """Decide whether a request may pass on its route.

@@ -7,6 +7,7 @@ from typing import Final, Generic, TypeVar
 
 from authz_server.core.decisions import Denied, Details, listed
 from authz_server.core.reasons import Reason
+from authz_server.core.recent import Recent
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ class Hosts(Generic[T]):
         for host, base_path, api in entries:
             tiers.setdefault(host, []).append((base_path, api))
         self._known = _known("hosts_known", list(tiers))
-        self._seen: dict[str, BasePaths[T]] = {}
+        self._seen = Recent[str, BasePaths[T]](MAX_SEEN)
         self._any = BasePaths(tiers.pop("", ()))
         self._suffixes = {host[2:]: BasePaths(tier) for host, tier in tiers.items() if host.startswith("*.")}
         self._exact = {host: BasePaths(tier) for host, tier in tiers.items() if not host.startswith("*.")}
@@ -120,8 +121,7 @@ class Hosts(Generic[T]):
         tier = self._seen.get(host)
         if tier is None:
             tier = self._tier(normalise(host))
-            if len(self._seen) < MAX_SEEN:
-                self._seen[host] = tier
+            self._seen.keep(host, tier)
         found = tier.find(segments)
         if found is None:
             raise Denied(Reason.NO_API, details=tier.known or self._known)

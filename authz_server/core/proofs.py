@@ -1,13 +1,25 @@
 """Proofs: what a decision about a verified token rests on. A decision is repeated only while its proof stands."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from authz_server.core.authorizers import Keys
-from authz_server.core.decisions import Proof
 from authz_server.core.evaluation import Evaluation
 from authz_server.core.revocations import Revocations, issued_at, marks
 from authz_server.core.tokens import Key
+
+
+class Proof(Protocol):
+    """What a decision about a verified token rests on."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes beyond those of a key's proof, measured."""
+        ...
+
+    def stands(self) -> bool:
+        """Whether it still holds: the key that verified the token is still the user pool's."""
+        ...
 
 
 class KeyProof(NamedTuple):
@@ -86,3 +98,17 @@ def proof_of(evaluation: Evaluation) -> Proof | None:
     if revocations is None or failed in evaluation.authorizer.rules:
         return proof
     return TokenProof(proof, revocations, evaluation.revocations_version, evaluation.claims)
+
+
+def repeatable_until(evaluation: Evaluation) -> float:
+    """Say until when the outcome of a check may be repeated while its proof stands.
+
+    Args:
+        evaluation: after the check.
+
+    Returns:
+        Unix time: the end of the token or the moment from which it is good, and no more than the authorizer's `result_ttl` from now.
+    """
+    failed = evaluation.failed
+    until = evaluation.claims["exp"] if failed is None else failed.until(evaluation)
+    return float(min(until, evaluation.now + evaluation.authorizer.result_ttl))

@@ -8,7 +8,9 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from authz_server.core.decisions import Allow, Deny
+from authz_server.core.observation import Observation
 from authz_server.core.reasons import Reason
+from authz_server.observe import correlation
 
 _quoted: Final = json.encoder.encode_basestring_ascii
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
@@ -57,6 +59,15 @@ Paint = Callable[[str, str], str]
 def brief(method: str, host: str) -> tuple[str, str]:
     """Cut short what a client chose, before it waits for its turn; a user and password in front of a host go (RFC 9110 section 4.2.4)."""
     return method[:_MAX_METHOD], host.rpartition("@")[2][:_MAX_HOST]
+
+
+def entry_of(observation: Observation) -> Entry:
+    """Take out of an observation what its line needs."""
+    time, seconds, request, decision, request_id, _ = observation
+    headers = request.headers
+    method, host = brief(request.method, request.host)
+    own = request_id or correlation.request_id(headers)
+    return Entry(time, seconds, method, host, own, decision, correlation.sent_id(headers), correlation.trace_id(headers))
 
 
 def fields(entry: Entry) -> Mapping[str, Any]:

@@ -10,13 +10,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from queue import Empty, SimpleQueue
-from typing import Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 from uuid import uuid4
 
 from authz_server import __version__
 from authz_server.core.revocations import Revocations
 from authz_server.core.user_pools import UserPool
-from authz_server.core.verdicts import Verdicts
+from authz_server.engine.engine import Engine
+from authz_server.engine.generations import Generations
+from authz_server.engine.revoked import Place, following
+from authz_server.engine.verdicts import Verdicts
+from authz_server.engine.watch import FileWatch
 from authz_server.keys.clock import ageing_clock
 from authz_server.keys.fetch import Fetcher
 from authz_server.keys.life_cycle import Kept
@@ -24,25 +28,22 @@ from authz_server.keys.refresher import KeyRefresher
 from authz_server.keys.state_directory import StateDirectory
 from authz_server.keys.store import KeyStore
 from authz_server.observe.decision_log import DecisionLog
-from authz_server.observe.entry import Line
+from authz_server.observe.entry import Line, entry_of
 from authz_server.observe.metrics import Metrics, RevocationsSample, VerdictsSample
 from authz_server.server.admin import Admin
 from authz_server.server.certificates import Certificates
-from authz_server.server.check import Check
+from authz_server.server.check import Check, CheckResponses
 from authz_server.server.cpus import pinned
 from authz_server.server.events import Event
-from authz_server.server.generations import Generations
 from authz_server.server.in_force import in_force
 from authz_server.server.key_observer import KeyObserver, samples
 from authz_server.server.link import attach
 from authz_server.server.loader import BESIDE_CHECKS, parts
 from authz_server.server.readiness import Readiness
 from authz_server.server.revocation_observer import RevocationObserver
-from authz_server.server.revoked import Place, following
 from authz_server.server.settings import Settings
 from authz_server.server.signals import Signals, before_loading
 from authz_server.server.state import probe
-from authz_server.server.watch import FileWatch
 from authz_server.transport.door import Door, ListenError
 from authz_server.transport.guard import AllowList, Guard
 from authz_server.transport.tls import TlsFiles
@@ -54,6 +55,7 @@ Happening = Event | Literal["changed", "rotate"]
 
 ENDS: Final[frozenset[Happening]] = frozenset({"drain", "stop"})
 LOADS: Final[frozenset[Happening]] = frozenset({"changed", "reload"})
+TIMER: Final = time.perf_counter
 LAST_WORDS_SECONDS: Final = 0.5  # the reader of the log may be stuck
 FULL_COLLECTION_AFTER: Final = 1_000  # collections of the middle generation; Python's own is 10
 
@@ -83,7 +85,7 @@ def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | Non
         fetcher = Fetcher()
         observer = KeyObserver(metrics, fetcher)
         store = _store(settings, metrics, fetcher, observer, clock, stack)
-        check = _check(settings, metrics, _log(stream, line, metrics, stack))
+        engine = _engine(settings, metrics, _log(stream, line, metrics, stack))
         revoked = RevocationObserver(metrics)
         revocations = _revocations(settings.revocations, metrics, revoked, stack)
         generations = Generations(
@@ -91,13 +93,13 @@ def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | Non
             lambda: parts(settings.config, os.environ, BESIDE_CHECKS if generations.number else 0, _warning(settings)),
             store=store,
             revocations=revocations,
-            swap=check.swap,
+            swap=engine.swap,
             outcome=lambda number, good: _loaded(number, metrics, store, observer, good=good),
         )
         signals.hand_to(lambda event: _before_serving(event, events))
         generations.load()
         with _threads_of_door(settings):
-            door = _door(settings, check, _guard(settings, certificates, metrics))
+            door = _door(settings, Check(engine, TIMER), _guard(settings, certificates, metrics))
         readiness = Readiness(
             store,
             lambda ready: _tell(door, ready=ready),
@@ -185,10 +187,12 @@ def _log(stream: TextIO, line: Line | None, metrics: Metrics, stack: ExitStack) 
     return log
 
 
-def _check(settings: Settings, metrics: Metrics, log: DecisionLog | None) -> Check:
-    check = Check(settings.cache_bytes, now=time.time, timer=time.perf_counter, new_id=lambda: str(uuid4()), metrics=metrics, log=log)
-    metrics.show_verdicts(lambda: [_size("allow", check.running.allowed), _size("deny", check.running.denied)])
-    return check
+def _engine(settings: Settings, metrics: Metrics, log: DecisionLog | None) -> Engine[bytes]:
+    observers = () if log is None else (lambda observation: log(entry_of(observation)),)
+    writer = CheckResponses(lambda: str(uuid4()))
+    engine = Engine(writer, settings.cache_bytes, now=time.time, timer=TIMER, counts=metrics, observers=observers)
+    metrics.show_verdicts(lambda: [_size("allow", engine.generation.allowed), _size("deny", engine.generation.denied)])
+    return engine
 
 
 def _warning(settings: Settings) -> Callable[[str], None]:
@@ -265,7 +269,7 @@ def _tell(door: Door, *, ready: bool) -> None:
     door.serving(ready=ready)
 
 
-def _size(decision: str, verdicts: Verdicts) -> VerdictsSample:
+def _size(decision: str, verdicts: Verdicts[Any]) -> VerdictsSample:
     return VerdictsSample(decision, len(verdicts), verdicts.size, verdicts.evictions)
 
 

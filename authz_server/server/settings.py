@@ -5,7 +5,7 @@ from pathlib import Path
 from socket import socket
 from typing import Literal
 
-from authz_server.server.revoked import Place
+from authz_server.engine.revoked import Place
 from authz_server.transport.sockets import SocketAccess
 from authz_server.transport.tls import TlsFiles
 

@@ -23,7 +23,6 @@ from authz_server.keys.life_cycle import REFRESH_SECONDS, UNSEEN_KID_SECONDS
 from authz_server.keys.refresher import KeyRefresher
 from authz_server.keys.store import KeyStore
 from authz_server.observe.metrics import Metrics
-from authz_server.server.check import Check
 from authz_server.testing import ManualClock, UserPool
 from authz_server.testing.signing_key import SigningKey, new_rsa_key
 from authz_server.transport.event_loop import EventLoopDoor
@@ -35,6 +34,7 @@ from tests.chaos.memory import resident_mib
 from tests.chaos.oracle import Answer as CheckAnswer
 from tests.chaos.oracle import Question
 from tests.chaos.skipping import SkippingLoop
+from tests.checking import ControlledCheck
 
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
 START, WEEK, CEILING = 1_800_000_000.0, 7 * DAY, DAY
@@ -109,7 +109,7 @@ class Week:
         self.asking = True  # time begins with the first answer
         with patch("asyncio.new_event_loop", lambda: SkippingLoop(clock, lambda: self.asking and not self.endpoint.fetching.locked())):
             self.refresher = KeyRefresher(self.endpoint, clock, Random(2).random, self)  # noqa: S311 - spreads fetches
-        self.check = Check(
+        self.check = ControlledCheck(
             2**20,
             now=self.time_of_day,
             timer=lambda: 0.0,
@@ -196,11 +196,11 @@ class Week:
 
 
 @pytest.fixture
-def served(transport) -> Iterator[Callable[[Check], Ask]]:
+def served(transport) -> Iterator[Callable[[ControlledCheck], Ask]]:
     """Put a check behind a door."""
     with ExitStack() as running:
 
-        def serve(check: Check) -> Ask:
+        def serve(check: ControlledCheck) -> Ask:
             door, port = DOORS[transport](check), free_port()
             running.callback(door.stop, 0)
             door.listen(f"127.0.0.1:{port}")

@@ -41,9 +41,9 @@ def test_a_decision_is_made_of_few_words() -> None:
     """A denial names an api and route only when they were found; an allow has nothing to set, strip or tell unless it says so."""
     deny, allow = Deny(reason=Reason.NO_API), Allow(api="a", route="r")
 
-    assert (deny.api, deny.route, deny.proof) == ("", "", None)
+    assert (deny.api, deny.route, deny.evaluation) == ("", "", None)
     assert (allow.headers, allow.remove, allow.metadata, allow.logged, allow.dropped) == ((), (), {}, {}, ())
-    assert (allow.proof, allow.until) == (None, 0.0)
+    assert allow.evaluation is None
 
 
 def test_denied_names_its_reason() -> None:

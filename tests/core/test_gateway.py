@@ -13,6 +13,7 @@ from authz_server.core.cognito_user_pools import cognito_user_pools
 from authz_server.core.decisions import Allow, Deny
 from authz_server.core.gateway import NAMED_BY_ENVOY, Api, Claims, Gateway, Pending, Route, protected
 from authz_server.core.hosts import Hosts
+from authz_server.core.proofs import proof_of, repeatable_until
 from authz_server.core.reasons import Reason, ResponseType
 from authz_server.core.request import Request
 from authz_server.core.responses import BUILT_IN
@@ -420,19 +421,20 @@ def test_an_allow_is_good_for_the_ttl_and_never_beyond_exp(ttl: int, exp: int, u
     )
     decision = Gateway(apis={}, hosts=Hosts([("", (), api)])).decide(get("/pets", pool.id_token(exp=now + exp)), now)
 
-    assert decision.until == now + until
-    assert decision.proof.stands()
+    assert repeatable_until(decision.evaluation) == now + until
+    assert proof_of(decision.evaluation).stands()
 
 
 def test_a_decision_without_a_key_has_no_proof(gateway: Make, now: float) -> None:
     """Public routes and requests that lead nowhere rest on nothing that could fall."""
     for request in (get("/prod/x"), get("/prod/pets"), get("/nowhere")):
-        assert gateway().decide(request, now).proof is None
+        evaluation = gateway().decide(request, now).evaluation
+        assert evaluation is None or proof_of(evaluation) is None
 
 
 def test_a_denial_that_took_a_key_says_which(pool: UserPool, gateway: Make, now: float) -> None:
     """The proof of a denied token is handed on."""
-    assert gateway().decide(get("/prod/pets", pool.id_token(exp=1)), now).proof.stands()
+    assert proof_of(gateway().decide(get("/prod/pets", pool.id_token(exp=1)), now).evaluation).stands()
 
 
 def test_matching_and_judging_are_deciding(pool: UserPool, gateway: Make, now: float) -> None:
@@ -510,9 +512,9 @@ def test_named_routes_are_bounded(gateway: Make, monkeypatch: pytest.MonkeyPatch
     made = gateway()
     found = routes_named(made, "a", "b", "c", "c")
 
-    assert len(made.apis["pets"].named_routes) == 2
+    assert len(made.apis["pets"].named_routes) == 1
     assert [route.scopes for route in found] == [{"a"}, {"b"}, {"c"}, {"c"}]
-    assert found[2] is not found[3]
+    assert found[2] is found[3]
 
 
 def tag(api: str = "pets", name: str = "users", scopes: tuple[str, ...] = (), ttl: int = 300) -> bytes:

@@ -13,8 +13,8 @@ import pytest
 from authz_server.config import compile_gateway, load
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.observe.metrics import Metrics
-from authz_server.server.check import Check
 from authz_server.testing import StaticKeys, UserPool
+from tests.checking import ControlledCheck
 from tests.server.doors import TRANSPORTS, behind
 
 NOW = 1_800_000_000.0
@@ -51,7 +51,7 @@ BUDGETS = {"anew": 0, "repeating": 1_048_576, **dict.fromkeys(TRANSPORTS, 1_048_
 @pytest.fixture(scope="module", params=BUDGETS)
 def asking(request, gateway):
     """A check that decides anew, one that repeats, and two that repeat behind a door each."""
-    made = Check(
+    made = ControlledCheck(
         BUDGETS[request.param],
         now=lambda: NOW,
         timer=lambda: 0.0,
@@ -278,7 +278,7 @@ def test_cwe_1333_an_expression_takes_linear_time(tmp_path, expression, ttl):
     path = tmp_path / "authz.yaml"
     wanted = f'"{POOL.arn}"], identity_validation_expression: "{expression}", authorizer_result_ttl_in_seconds: {ttl}'
     path.write_text(FILE.replace(f'"{POOL.arn}"]', wanted))
-    made = Check(
+    made = ControlledCheck(
         1_048_576,
         now=lambda: NOW,
         timer=lambda: 0.0,

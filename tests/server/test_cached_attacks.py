@@ -20,8 +20,8 @@ from authz_server.core.routes import Routes
 from authz_server.core.tokens import Key
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.observe.metrics import Metrics
-from authz_server.server.check import Check
 from authz_server.testing import StaticKeys, UserPool, compact
+from tests.checking import ControlledCheck
 from tests.core.test_forgeries import NAMES
 from tests.core.test_tokens import ATTACKS, edit, edits, members
 from tests.server.doors import TRANSPORTS, behind
@@ -54,7 +54,7 @@ def check(budget, keys=KEYS):
     routes.add("/access", {"GET": protected("GET /access", "shop", users, frozenset({"pets/read"}))})
     claims = Claims(headers=(("x-sub", "sub"),))
     api = Api(name="shop", base_path=(), routes=routes, authorizers={"users": users}, claims=claims, identity_headers=("x-sub",))
-    made = Check(
+    made = ControlledCheck(
         budget, now=lambda: NOW, timer=lambda: 0.0, new_id=lambda: "11111111-2222-4333-8444-555555555555", metrics=Metrics("test"), log=None
     )
     made.swap(Gateway(apis={"shop": api}, hosts=Hosts([("", (), api)])))

@@ -15,8 +15,8 @@ from authz_server.core.revocations import Revocation, Revocations
 from authz_server.core.routes import Routes
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.observe.metrics import Metrics
-from authz_server.server.check import Check
 from authz_server.testing import StaticKeys, UserPool
+from tests.checking import ControlledCheck
 
 REQUEST_ID = "6f1c2a34-0b7d-4d53-9a50-0d6c7e8f9a01"
 BUDGET = 1_048_576
@@ -47,7 +47,7 @@ class Harness:
         self.time = 0.0
         self.now = 1_800_000_000.0
         self.gateway = running
-        self.check = Check(
+        self.check = ControlledCheck(
             BUDGET,
             now=lambda: self.now,
             timer=self.tick,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from authz_server.engine.revoked import Place
 from authz_server.server.in_force import in_force
-from authz_server.server.revoked import Place
 from authz_server.server.settings import Settings
 from authz_server.transport.sockets import SocketAccess
 from authz_server.transport.tls import TlsFiles

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from authz_server.core.revocations import Revocations
+from authz_server.engine import watch
+from authz_server.engine.revoked import Place, following
+from authz_server.engine.watch import FileWatch
 from authz_server.observe.metrics import Metrics
-from authz_server.server import watch
 from authz_server.server.revocation_observer import RevocationObserver
-from authz_server.server.revoked import Place, following
-from authz_server.server.watch import FileWatch
 from tests.waiting import PATIENCE, until
 
 

@@ -3,10 +3,15 @@
 import hashlib
 import threading
 from collections import deque
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
 
-from authz_server.core.decisions import Details, Proof
+from authz_server.core.decisions import Details
+from authz_server.core.proofs import Proof
 from authz_server.core.reasons import Reason
+from authz_server.core.recent import Recent
+
+Answer = TypeVar("Answer")
 
 OVERHEAD: Final = 440  # bytes that a verdict takes beside its answer, measured
 LOGGED_OVERHEAD: Final = 200  # bytes that a text for the log takes beside itself
@@ -14,11 +19,11 @@ SLACK: Final = 1_000  # places of forgotten verdicts that are not worth tidying 
 MAX_SEEDS: Final = 100_000
 
 
-class Verdict:
+class Verdict(Generic[Answer]):
     """What was decided about a token on certain routes, and how long that may be repeated.
 
     Args:
-        answer: the ready answer; b"" for a denial.
+        answer: the ready answer of an allow.
         reason: of a denial, or None.
         proof: what it rests on.
         since: Unix time of the decision; a clock that was put back does not revive it.
@@ -32,7 +37,7 @@ class Verdict:
     def __init__(
         self,
         *,
-        answer: bytes,
+        answer: Answer,
         reason: Reason | None,
         proof: Proof,
         since: float,
@@ -50,7 +55,7 @@ class Verdict:
         self.seen = False
 
 
-class Verdicts:
+class Verdicts(Generic[Answer]):
     """Verdicts by token and kind of route; the least used give way.
 
     Neither tokens nor claims are kept, only a digest with a secret of this process. Reading takes no lock.
@@ -58,13 +63,15 @@ class Verdicts:
     Args:
         budget: bytes that all of them may take.
         secret: random bytes.
+        size_of: bytes that an answer takes.
     """
 
-    def __init__(self, budget: int, secret: bytes) -> None:
+    def __init__(self, budget: int, secret: bytes, size_of: Callable[[Answer], int]) -> None:
         self._budget = budget
         self._secret = secret
-        self._seeds: dict[bytes, Any] = {}
-        self._kept: dict[bytes, Verdict] = {}
+        self._size_of = size_of
+        self._seeds = Recent[bytes, Any](MAX_SEEDS)
+        self._kept: dict[bytes, Verdict[Answer]] = {}
         self._order: deque[bytes] = deque()
         self._lock = threading.Lock()
         self.size = 0
@@ -83,14 +90,13 @@ class Verdicts:
         seed = self._seeds.get(tag)
         if seed is None:
             seed = hashlib.sha256(self._secret + len(tag).to_bytes(4, "big") + tag)
-            if len(self._seeds) < MAX_SEEDS:
-                self._seeds[tag] = seed
+            self._seeds.keep(tag, seed)
         named = seed.copy()
         named.update(token.encode() if token.isascii() else token.encode("utf-8", "surrogatepass"))
         name: bytes = named.digest()
         return name
 
-    def find(self, name: bytes, now: float) -> Verdict | None:
+    def find(self, name: bytes, now: float) -> Verdict[Answer] | None:
         """Find a verdict that may be repeated.
 
         Args:
@@ -109,7 +115,7 @@ class Verdicts:
         self._forget(name, verdict)
         return None
 
-    def keep(self, name: bytes, verdict: Verdict) -> None:
+    def keep(self, name: bytes, verdict: Verdict[Answer]) -> None:
         """Keep a verdict, and let others go when the budget is spent.
 
         Args:
@@ -121,9 +127,9 @@ class Verdicts:
             if former is None:
                 self._order.append(name)
             else:
-                self.size -= _size(former)
+                self.size -= self._size(former)
             self._kept[name] = verdict
-            self.size += _size(verdict)
+            self.size += self._size(verdict)
             while self.size > self._budget:
                 self._let_go()
             if len(self._order) > 2 * len(self._kept) + SLACK:
@@ -143,16 +149,15 @@ class Verdicts:
             self._order.append(name)
             return
         del self._kept[name]
-        self.size -= _size(verdict)
+        self.size -= self._size(verdict)
         self.evictions += 1
 
-    def _forget(self, name: bytes, verdict: Verdict) -> None:
+    def _forget(self, name: bytes, verdict: Verdict[Answer]) -> None:
         with self._lock:
             if self._kept.get(name) is verdict:
                 del self._kept[name]  # its place in the order is passed over when its turn comes
-                self.size -= _size(verdict)
+                self.size -= self._size(verdict)
 
-
-def _size(verdict: Verdict) -> int:
-    logged = sum(len(name) + len(text) + LOGGED_OVERHEAD for name, text in verdict.logged) + len(verdict.dropped) * LOGGED_OVERHEAD
-    return OVERHEAD + verdict.proof.size + len(verdict.answer) + logged
+    def _size(self, verdict: Verdict[Answer]) -> int:
+        logged = sum(len(name) + len(text) + LOGGED_OVERHEAD for name, text in verdict.logged) + len(verdict.dropped) * LOGGED_OVERHEAD
+        return OVERHEAD + verdict.proof.size + self._size_of(verdict.answer) + logged

@@ -17,15 +17,16 @@ from authz_server.config.compile import parts
 from authz_server.config.parts import Part
 from authz_server.core.gateway import Api, Gateway, Route
 from authz_server.core.routes import Routes
-from authz_server.core.verdicts import Verdict
+from authz_server.engine.generation import Generation
+from authz_server.engine.generations import Generations
+from authz_server.engine.verdicts import Verdict
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.keys.jwks import parse
 from authz_server.keys.life_cycle import Good, fetched
 from authz_server.keys.store import KeyStore, PoolKeys
 from authz_server.observe.metrics import Metrics
-from authz_server.server.check import Check, Running
-from authz_server.server.generations import Generations
 from authz_server.testing import UserPool
+from tests.checking import ControlledCheck
 
 NOW = 1_800_000_000.0
 POOLS = [UserPool(f"eu-west-1_Reload00{number}") for number in range(3)]
@@ -84,7 +85,7 @@ class Reloading(RuleBasedStateMachine):
         self.path = Path(self.folder.name) / "authz.yaml"
         self.refresher = Prompt()
         self.store = KeyStore(lambda: 0.0, self.refresher)
-        self.check = Check(
+        self.check = ControlledCheck(
             1_048_576,
             now=lambda: NOW,
             timer=lambda: 0.0,
@@ -246,7 +247,7 @@ def test_a_file_that_breaks_off_leaves_no_pool_behind(tmp_path):
 
 def test_a_generation_and_its_verdicts_go_without_the_garbage_collector():
     """Full collections are rare, and a reload each second must not pile up what is no longer in force."""
-    kinds = (Api, Gateway, Route, Routes, Running, Verdict)
+    kinds = (Api, Gateway, Route, Routes, Generation, Verdict)
     run = Reloading()
     run.begin(set(range(len(POOLS))))
     try:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from authz_server.core.revocations import Revocations
+from authz_server.engine.watch import FileWatch
 from authz_server.keys.clock import ageing_clock
 from authz_server.revocations.file import FileList
 from authz_server.revocations.source import Observer, RevocationsError, Source
-from authz_server.server.watch import FileWatch
 
 if TYPE_CHECKING:
     from authz_server.revocations.shared import Server
