@@ -81,7 +81,7 @@ def are_accepted(translated: dict[str, Any]) -> bool:
     """Read the status of the policies: the exit status of the translator says nothing about them."""
     conditions = [
         (policy["metadata"]["name"], condition)
-        for kind in ("clientTrafficPolicies", "securityPolicies")
+        for kind in ("clientTrafficPolicies", "securityPolicies", "envoyPatchPolicies")
         for policy in translated.get(kind, [])
         for ancestor in policy["status"]["ancestors"]
         for condition in ancestor["conditions"]

@@ -117,7 +117,8 @@ def gateway(work: Path) -> Process:
     configuration = work / "envoy-gateway.yaml"
     settings = {"type": "Kubernetes", "kubernetes": {"leaderElection": {"disable": True}}}
     kind = {"apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyGateway"}
-    configuration.write_text(yaml.safe_dump({**kind, "gateway": {"controllerName": CONTROLLER}, "provider": settings}))
+    wanted = {"gateway": {"controllerName": CONTROLLER}, "provider": settings, "extensionApis": {"enableEnvoyPatchPolicy": True}}
+    configuration.write_text(yaml.safe_dump({**kind, **wanted}))
     seen = ["--tmpfs", "/tmp"]  # noqa: S108 - its own
     seen += [flag for path in ("/usr", "/etc", "/lib", "/lib64") if Path(path).exists() for flag in ("--ro-bind", path, path)]
     for path in {str(work), str(Path(program).parent), str(Path(os.environ["KUBECONFIG"]).resolve().parent)}:

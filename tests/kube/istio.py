@@ -181,8 +181,8 @@ def cleaning_in(context: str, *, references: bool = False) -> Change:
     def change(objects: Objects, mesh: dict[str, Any]) -> None:
         if references:
             references_to_gateway_api(objects, mesh)
-        (patch,) = first(objects, "EnvoyFilter")["spec"]["configPatches"]
-        patch["match"]["context"] = context
+        for patch in first(objects, "EnvoyFilter")["spec"]["configPatches"]:
+            patch["match"]["context"] = context
 
     return change
 

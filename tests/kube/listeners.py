@@ -1,4 +1,4 @@
-"""Ask the xDS server of an Envoy bootstrap (JSON) for its node's listeners, and count where they check and where they clean headers.
+"""Ask the xDS server of an Envoy bootstrap (JSON) for its node's listeners; count where they check, clean headers and drop trailers.
 
     .venv-protos/bin/python tests/kube/listeners.py BOOTSTRAP
 
@@ -15,7 +15,7 @@ from envoy.service.discovery.v3 import ads_pb2_grpc, discovery_pb2
 from google.protobuf import json_format
 
 KIND = "type.googleapis.com/envoy.config.listener.v3.Listener"
-CHECK, CLEANING = b"extensions.filters.http.ext_authz.v3.ExtAuthz", b"strip-identity-headers"
+CHECK, CLEANINGS = b"extensions.filters.http.ext_authz.v3.ExtAuthz", (b"strip-identity-headers", b"strip-trailers")
 
 bootstrap = json.loads(Path(sys.argv[1]).read_text())
 (cluster,) = bootstrap["static_resources"]["clusters"]
@@ -28,6 +28,6 @@ with grpc.insecure_channel(f"{address['address']}:{address['port_value']}") as c
     calls = ads_pb2_grpc.AggregatedDiscoveryServiceStub(channel)
     answer = next(iter(calls.StreamAggregatedResources(iter(asked.get, None), timeout=10)))
 texts = [each.value for each in answer.resources]  # type names and names stand in the wire form as they are
-checks, cleanings = (sum(text.count(name) for text in texts) for name in (CHECK, CLEANING))
-print(f"{len(texts)} listeners check in {checks} places and clean headers in {cleanings}")
-sys.exit(0 if checks and cleanings >= checks else 1)
+checks, *cleanings = (sum(text.count(name) for text in texts) for name in (CHECK, *CLEANINGS))
+print(f"{len(texts)} listeners check in {checks} places, clean headers in {cleanings[0]} and drop trailers in {cleanings[1]}")
+sys.exit(0 if checks and min(cleanings) >= checks else 1)
