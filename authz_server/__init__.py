@@ -12,20 +12,24 @@ if TYPE_CHECKING:
 
     from authz_server.config import ConfigurationError
     from authz_server.core.decisions import Allow, Deny
+    from authz_server.core.observation import Observation
     from authz_server.core.reasons import Reason
     from authz_server.core.request import Request
     from authz_server.live import LiveGateway, load
+    from authz_server.revocations.source import RevocationsError
 
 __version__ = "0.1.0"
-__all__ = ["Allow", "ConfigurationError", "Deny", "LiveGateway", "Reason", "Request", "load"]
+__all__ = ["Allow", "ConfigurationError", "Deny", "LiveGateway", "Observation", "Reason", "Request", "RevocationsError", "load"]
 
 _HOMES = {
     "Allow": "core.decisions",
     "ConfigurationError": "config",
     "Deny": "core.decisions",
     "LiveGateway": "live",
+    "Observation": "core.observation",
     "Reason": "core.reasons",
     "Request": "core.request",
+    "RevocationsError": "revocations.source",
     "load": "live",
 }
 

@@ -1,9 +1,11 @@
 """The embeddable gateway."""
 
+import itertools
 import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from base64 import urlsafe_b64encode
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 import authz_server
 from authz_server import live
 from authz_server.testing import Fault, LocalCognito, UserPool
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 CONFIGURATION = """\
 version: 1
@@ -146,6 +148,131 @@ def test_a_forked_process_may_close_what_it_never_used(config, pool):
     with authz_server.load(*config) as gateway:
         assert in_child(gateway.close) == "None"
         assert isinstance(gateway.decide(get(pool.id_token())), authz_server.Allow)
+
+
+def test_the_library_refuses_a_revoked_token_as_the_server_does(config, pool, tmp_path, monkeypatch):
+    """The list is read at the start and followed, and a decision that is remembered falls with it."""
+    monkeypatch.setattr(live, "MAX_WAIT_SECONDS", PATIENCE)
+    listed = tmp_path / "revocations.txt"
+    listed.write_text("sub=somebody-else\n")
+    request = get(pool.id_token(jti="gone"))
+    with authz_server.load(*config, revocations=listed) as gateway:
+        assert [type(gateway.decide(request)) for _ in range(2)] == [authz_server.Allow] * 2
+        listed.write_text("jti=gone\n")
+        until(lambda: isinstance(gateway.decide(request), authz_server.Deny))
+        assert gateway.decide(request) == authz_server.Deny(reason=authz_server.Reason.TOKEN_REVOKED, api="shop", route="GET /pets")
+
+
+def test_a_bad_list_is_an_error_with_its_place(config, tmp_path):
+    """Nothing starts on a list that is half right."""
+    listed = tmp_path / "revocations.txt"
+    listed.write_text("jti=a\nnonsense\n")
+    with pytest.raises(authz_server.RevocationsError, match=r"revocations\.txt:2"):
+        authz_server.load(*config, revocations=listed)
+
+
+def test_a_forked_process_follows_the_list_on_its_own(config, pool, tmp_path, monkeypatch):
+    """It reads the list itself, and while it can not, every decision is a denial of its own kind."""
+    monkeypatch.setattr(live, "MAX_WAIT_SECONDS", PATIENCE)
+    listed = tmp_path / "revocations.txt"
+    listed.write_text("")
+    request = get(pool.id_token(jti="gone"))
+    with authz_server.load(*config, revocations=listed) as gateway:
+        assert isinstance(gateway.decide(request), authz_server.Allow)
+
+        def step():
+            listed.write_text("nonsense\n")
+            first = gateway.decide(request).reason
+            listed.write_text("jti=gone\n")
+            told = first, gateway.decide(request).reason
+            gateway.close()
+            return told
+
+        assert in_child(step) == repr((authz_server.Reason.REVOCATIONS_UNKNOWN, authz_server.Reason.TOKEN_REVOKED))
+
+
+def test_a_decision_is_remembered_and_cannot_be_changed_by_a_caller(config, pool, monkeypatch):
+    """The second answer is the first one, and what one caller does to it no other one sees."""
+    monkeypatch.setattr(live, "MAX_WAIT_SECONDS", PATIENCE)
+    request = get(pool.id_token())
+    with authz_server.load(*config) as gateway, authz_server.load(*config, cache_bytes=0) as anew:
+        first, second = gateway.decide(request), gateway.decide(request)
+        assert first is second
+        assert first == anew.decide(request) == anew.decide(request)
+        with pytest.raises(TypeError):
+            first.metadata["sub"] = "root"
+
+
+def test_a_reload_decides_with_the_new_file(config, pool, monkeypatch):
+    """Keys that are here are kept, also those of a pool whose endpoint is down meanwhile; a bad file changes nothing."""
+    monkeypatch.setattr(live, "MAX_WAIT_SECONDS", PATIENCE)
+    file, environment = config
+    request = get(pool.id_token())
+    with authz_server.load(file, environment) as gateway:
+        assert isinstance(gateway.decide(request), authz_server.Allow)
+        text = file.read_text()
+        file.write_text(text.replace("/pets", "/dogs"))
+        gateway.reload()
+        assert gateway.decide(request).reason == authz_server.Reason.NO_ROUTE
+        file.write_text("version: 1\nnonsense: 1\n")
+        with pytest.raises(authz_server.ConfigurationError, match="nonsense"):
+            gateway.reload()
+        assert gateway.decide(request).reason == authz_server.Reason.NO_ROUTE
+        file.write_text(text)
+        gateway.reload()
+        assert isinstance(gateway.decide(request), authz_server.Allow)
+
+
+def test_a_forked_process_decides_with_what_was_reloaded(config, pool, monkeypatch):
+    """A reload before the child's first decision counts there, too."""
+    monkeypatch.setattr(live, "MAX_WAIT_SECONDS", PATIENCE)
+    file, environment = config
+    with authz_server.load(file, environment) as gateway:
+
+        def step():
+            file.write_text(file.read_text().replace("/pets", "/dogs"))
+            gateway.reload()
+            told = gateway.decide(get(pool.id_token())).reason
+            gateway.close()
+            return told
+
+        assert in_child(step) == repr(authz_server.Reason.NO_ROUTE)
+
+
+def test_observers_see_each_decision(config, pool, monkeypatch):
+    """A program can log and count what was decided."""
+    monkeypatch.setattr(live, "MAX_WAIT_SECONDS", PATIENCE)
+    seen = []
+    with authz_server.load(*config, observers=[seen.append]) as gateway:
+        token = pool.id_token()
+        for each in (token, token, ""):
+            gateway.decide(get(each))
+
+    assert all(isinstance(observation, authz_server.Observation) for observation in seen)
+    assert [(each.decision.decision, each.repeated) for each in seen] == [("allow", False), ("allow", True), ("deny", False)]
+
+
+def test_what_is_remembered_stays_in_its_budget():
+    """An allow counts for at least what it takes in memory, and not for much more."""
+    fresh = map(str, itertools.count(10**12))  # texts that nothing else holds
+
+    def made():
+        texts = {f"claim{next(fresh)}": next(fresh) * number for number in range(30)}
+        headers = tuple((f"x-{name}", f"{value}.") for name, value in texts.items())
+        metadata = {**texts, "groups": tuple(next(fresh) for _ in range(20))}
+        return live._Decisions().allow(
+            authz_server.Allow(api="shop", route="GET /pets", headers=headers, metadata=metadata, logged=dict(texts))
+        )
+
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [made() for _ in range(100)]
+        taken = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+    assert taken <= sum(live._Decisions().size(each) for each in kept) <= 3 * taken
 
 
 def test_a_bad_configuration_is_an_error_with_its_place(tmp_path):

@@ -11,6 +11,7 @@ from authz_server.config.loaded import Loaded
 from authz_server.config.parts import ApiPart, AuthorizerPart, MethodPart, Part, RoutesPart
 from authz_server.core.authorizers import Keys
 from authz_server.core.gateway import Claims, Gateway
+from authz_server.core.revocations import Revocations
 from authz_server.core.user_pools import Arn, UserPool
 
 BATCH: Final = 200  # resources in one part: a process that takes parts in can do other things between two of them
@@ -29,17 +30,18 @@ def user_pools(loaded: Loaded) -> tuple[UserPool, ...]:
     return tuple(dict.fromkeys(loaded.user_pool(arn) for api in apis for arns in loaded.authorizers(api).values() for arn in arns))
 
 
-def compile_gateway(loaded: Loaded, keys: Callable[[UserPool], Keys]) -> Gateway:
+def compile_gateway(loaded: Loaded, keys: Callable[[UserPool], Keys], revocations: Revocations | None = None) -> Gateway:
     """Compile a configuration, so that a check has nothing left to look up in it.
 
     Args:
         loaded: the configuration.
         keys: gives the keys of a user pool, asked once for each.
+        revocations: tokens that are refused all the same, or None.
 
     Returns:
         The gateway.
     """
-    return Assembly(keys).add(parts(loaded)).gateway()
+    return Assembly(keys, revocations).add(parts(loaded)).gateway()
 
 
 def parts(loaded: Loaded) -> Iterator[Part]:

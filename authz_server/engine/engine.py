@@ -14,6 +14,7 @@ from authz_server.core.observation import Observation, Observer
 from authz_server.core.reasons import Reason
 from authz_server.core.request import Request
 from authz_server.core.tokens import MAX_TOKEN_LENGTH
+from authz_server.engine.counts import Counts
 from authz_server.engine.generation import Generation
 from authz_server.engine.observers import Observers
 from authz_server.engine.verdicts import Verdict, Verdicts
@@ -40,30 +41,6 @@ class Writer(Protocol[Answer]):
 
     def size(self, answer: Answer) -> int:
         """Bytes that an allow takes while it is remembered."""
-        ...
-
-
-class Counts(Protocol):
-    """Counts checks, see `observe.metrics.Metrics`."""
-
-    def check(self, decision: Allow | Deny, seconds: float) -> None:
-        """Count a check."""
-        ...
-
-    def repeated(self, labels: tuple[str, str, str, str], seconds: float) -> None:
-        """Count a check whose allow was repeated."""
-        ...
-
-    def dropped(self, api: str, headers: int) -> None:
-        """Count claim headers that did not fit."""
-        ...
-
-    def hit(self) -> None:
-        """Count a token whose decision was remembered."""
-        ...
-
-    def missed(self) -> None:
-        """Count a token whose decision was not remembered."""
         ...
 
 

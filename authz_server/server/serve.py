@@ -18,6 +18,7 @@ from authz_server.core.revocations import Revocations
 from authz_server.core.user_pools import UserPool
 from authz_server.engine.engine import Engine
 from authz_server.engine.generations import Generations
+from authz_server.engine.revocation_observer import RevocationObserver
 from authz_server.engine.revoked import Place, following
 from authz_server.engine.verdicts import Verdicts
 from authz_server.engine.watch import FileWatch
@@ -40,7 +41,6 @@ from authz_server.server.key_observer import KeyObserver, samples
 from authz_server.server.link import attach
 from authz_server.server.loader import BESIDE_CHECKS, parts
 from authz_server.server.readiness import Readiness
-from authz_server.server.revocation_observer import RevocationObserver
 from authz_server.server.settings import Settings
 from authz_server.server.signals import Signals, before_loading
 from authz_server.server.state import probe

@@ -9,10 +9,10 @@ import pytest
 
 from authz_server.core.revocations import Revocations
 from authz_server.engine import watch
+from authz_server.engine.revocation_observer import RevocationObserver
 from authz_server.engine.revoked import Place, following
 from authz_server.engine.watch import FileWatch
 from authz_server.observe.metrics import Metrics
-from authz_server.server.revocation_observer import RevocationObserver
 from tests.waiting import PATIENCE, until
 
 

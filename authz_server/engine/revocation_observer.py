@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from authz_server.observe.metrics import Metrics
+from authz_server.engine.counts import Counts
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -13,17 +13,17 @@ class RevocationObserver:
     """Count looks at the list, and log when they begin to fail and when they are good again.
 
     Args:
-        metrics: counts.
+        counts: counts.
     """
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
         self._told = ""
         self.changed: Callable[[], None] = lambda: None
 
     def ended(self, outcome: str, detail: str) -> None:
         """Take note of a look, see `revocations.source.Observer`."""
-        self._metrics.revocations_read(outcome)
+        self._counts.revocations_read(outcome)
         if detail and detail != self._told:
             for line in detail.splitlines():
                 _logger.error("revocations: %s", line)
@@ -39,7 +39,7 @@ class RevocationObserver:
 
     def unreadable(self, detail: str) -> None:
         """Take note of an entry that refuses nothing."""
-        self._metrics.revocation_skipped()
+        self._counts.revocation_skipped()
         _logger.error("revocations: %s", detail)
 
     def lost(self, detail: str) -> None:
