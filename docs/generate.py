@@ -9,7 +9,8 @@ from prometheus_client import Metric
 from authz_server.cli import main
 from authz_server.core.decisions import Allow
 from authz_server.core.responses import BUILT_IN
-from authz_server.observe.metrics import CertificateSample, KeySetSample, Metrics, RevocationsSample, VerdictsSample
+from authz_server.observe.metrics import Metrics
+from authz_server.observe.samples import CertificateSample, KeySetSample, RevocationsSample, VerdictsSample
 from authz_server.observe.totals import SupervisorMetrics
 
 MADE = "<!-- Made by `make docs`; change the code instead. -->"

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from authz_server.observe.metrics import Registry
+from authz_server.observe.registry import Registry
 
 _SUMMED: Final = frozenset({"counter", "histogram"})
 

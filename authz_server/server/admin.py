@@ -11,7 +11,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from authz_server.observe.metrics import CONTENT_TYPE
+from authz_server.observe.registry import CONTENT_TYPE
 from authz_server.server.report import READY
 from authz_server.transport.door import ListenError
 from authz_server.transport.sockets import PRIVATE, bound

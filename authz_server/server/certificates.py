@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from authz_server.observe.logs import bug
-from authz_server.observe.metrics import CertificateSample
+from authz_server.observe.samples import CertificateSample
 from authz_server.transport.tls import Credentials, TlsError, TlsFiles, moment, read
 
 _logger: Final = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from authz_server.keys.life_cycle import PoolState, Standing
 from authz_server.keys.refresher import GOOD
 from authz_server.keys.state_directory import UNREMARKABLE, StateDirectory
 from authz_server.keys.store import PoolKeys
-from authz_server.observe.metrics import KeySetSample, Metrics
+from authz_server.observe.metrics import Metrics
+from authz_server.observe.samples import KeySetSample
 
 _logger: Final = logging.getLogger(__name__)
 

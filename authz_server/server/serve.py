@@ -30,7 +30,8 @@ from authz_server.keys.state_directory import StateDirectory
 from authz_server.keys.store import KeyStore
 from authz_server.observe.decision_log import DecisionLog
 from authz_server.observe.entry import Line, entry_of
-from authz_server.observe.metrics import Metrics, RevocationsSample, VerdictsSample
+from authz_server.observe.metrics import Metrics
+from authz_server.observe.samples import RevocationsSample, VerdictsSample
 from authz_server.server.admin import Admin
 from authz_server.server.certificates import Certificates
 from authz_server.server.check import Check, CheckResponses

@@ -3,7 +3,8 @@
 import memory
 from names import Names
 
-from authz_server.observe.metrics import Metrics, VerdictsSample
+from authz_server.observe.metrics import Metrics
+from authz_server.observe.samples import VerdictsSample
 from authz_server.testing import UserPool
 
 

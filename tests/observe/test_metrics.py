@@ -7,7 +7,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from authz_server.core.decisions import Allow, Deny
 from authz_server.core.reasons import Reason
-from authz_server.observe.metrics import CONTENT_TYPE, KeySetSample, Metrics, VerdictsSample
+from authz_server.observe.metrics import Metrics
+from authz_server.observe.registry import CONTENT_TYPE
+from authz_server.observe.samples import KeySetSample, VerdictsSample
 from authz_server.observe.totals import SupervisorMetrics
 
 

@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from authz_server.observe.metrics import Registry
+from authz_server.observe.registry import Registry
 from authz_server.observe.totals import SupervisorMetrics, add
 
 
