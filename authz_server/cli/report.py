@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from authz_server.config.loaded import Loaded
 from authz_server.config.problems import MAX_LISTED, ConfigurationWarning, Problem, listed
-from authz_server.config.schema import Api, Authorizer, Method
+from authz_server.config.schema import Api, Method
 
 Format = Literal["text", "json", "github"]
 
@@ -65,7 +65,9 @@ def as_json(report: Report) -> str:
     }
     if report.loaded is not None:
         configuration = report.loaded.configuration
-        written["authorizers"] = [{"name": name, "takes": _tokens(each)} for name, each in configuration.authorizers.items()]
+        written["authorizers"] = [
+            {"name": name, "takes": f"{each.identity_source}, {each.summary()}"} for name, each in configuration.authorizers.items()
+        ]
         written["apis"] = [
             {
                 "name": name,
@@ -121,7 +123,7 @@ def _summary(loaded: Loaded) -> Iterator[str]:
     if configuration.authorizers:
         yield from ["", "Authorizers"]
         width = max(map(len, configuration.authorizers))
-        yield from (f"  {name:{width}}  {_tokens(each)}" for name, each in configuration.authorizers.items())
+        yield from (f"  {name:{width}}  {each.identity_source}, {each.summary()}" for name, each in configuration.authorizers.items())
     for name, api in configuration.apis.items():
         routes = list(_routes(api))
         yield from ["", f"Api {name}: {', '.join(api.hosts or ['every other host'])}, below {_base_path(api)}"]
@@ -130,13 +132,6 @@ def _summary(loaded: Loaded) -> Iterator[str]:
         yield from (f"  {method:7} {template:{width}}  {takes(asks)}" for method, template, asks in shown)
         if len(routes) > len(shown):
             yield f"  … and {len(routes) - len(shown)} more; --format json has all"
-
-
-def _tokens(authorizer: Authorizer) -> str:
-    pools = ", ".join(arn.rpartition("/")[2] for arn in authorizer.provider_arns)
-    clients = "any app client" if authorizer.app_clients is None else f"app clients {', '.join(authorizer.app_clients)}"
-    matching = authorizer.identity_validation_expression
-    return f"{authorizer.identity_source}, tokens of {pools}, {clients}{'' if matching is None else f', aud matching {matching}'}"
 
 
 def _base_path(api: Api) -> str:

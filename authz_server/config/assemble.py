@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from authz_server.config.expressions import expression
 from authz_server.config.parts import ApiPart, AuthorizerPart, MethodPart, Part, RoutesPart
 from authz_server.core.authorizers import Authorizer, Keys
-from authz_server.core.cognito_user_pools import Expression, cognito_user_pools
 from authz_server.core.gateway import Api, Gateway, Route, protected
 from authz_server.core.hosts import Hosts
 from authz_server.core.revocations import Revocations
@@ -26,7 +24,6 @@ class Assembly:
         self._revocations = revocations
         self._keys: dict[UserPool, Keys] = {}
         self._authorizers: dict[AuthorizerPart, Authorizer] = {}
-        self._expressions: dict[str, Expression] = {}
         self._scopes: dict[tuple[str, ...], frozenset[str]] = {}
         self._apis: list[tuple[ApiPart, dict[str, Authorizer], Routes[Route]]] = []
 
@@ -82,14 +79,13 @@ class Assembly:
 
     def _authorizer(self, part: AuthorizerPart) -> Authorizer:
         if part not in self._authorizers:
-            self._authorizers[part] = cognito_user_pools(
+            self._authorizers[part] = part.make(
                 name=part.name,
                 identity_source=part.identity_source,
                 issuers={issuer: self._keys_of(pool) for issuer, pool in part.pools},
-                expression=self._expression(part.expression),
-                app_clients=part.app_clients,
                 result_ttl=part.result_ttl,
                 revocations=self._revocations,
+                **dict(part.settings),
             )
         return self._authorizers[part]
 
@@ -97,8 +93,3 @@ class Assembly:
         if pool not in self._keys:
             self._keys[pool] = self._give(pool)
         return self._keys[pool]
-
-    def _expression(self, text: str | None) -> Expression | None:
-        if text is not None and text not in self._expressions:
-            self._expressions[text] = expression(text)
-        return None if text is None else self._expressions[text]

@@ -6,13 +6,14 @@ from typing import Final
 
 from authz_server.config import schema
 from authz_server.config.assemble import Assembly
+from authz_server.config.authorizers import Issuers
 from authz_server.config.fields import identity_header
 from authz_server.config.loaded import Loaded
 from authz_server.config.parts import ApiPart, AuthorizerPart, MethodPart, Part, RoutesPart
 from authz_server.core.authorizers import Keys
 from authz_server.core.gateway import Claims, Gateway
 from authz_server.core.revocations import Revocations
-from authz_server.core.user_pools import Arn, UserPool
+from authz_server.core.user_pools import UserPool
 
 BATCH: Final = 200  # resources in one part: a process that takes parts in can do other things between two of them
 
@@ -27,7 +28,7 @@ def user_pools(loaded: Loaded) -> tuple[UserPool, ...]:
         Each pool once, in the order of the file.
     """
     apis = loaded.configuration.apis.values()
-    return tuple(dict.fromkeys(loaded.user_pool(arn) for api in apis for arns in loaded.authorizers(api).values() for arn in arns))
+    return tuple(dict.fromkeys(pool for api in apis for issuers in loaded.authorizers(api).values() for _, pool in issuers))
 
 
 def compile_gateway(loaded: Loaded, keys: Callable[[UserPool], Keys], revocations: Revocations | None = None) -> Gateway:
@@ -54,26 +55,26 @@ def parts(loaded: Loaded) -> Iterator[Part]:
         Each api, followed by its routes.
     """
     for name, api in loaded.configuration.apis.items():
-        authorizers = tuple(_authorizer(loaded, authorizer, arns) for authorizer, arns in loaded.authorizers(api).items())
+        authorizers = tuple(_authorizer(loaded, authorizer, issuers) for authorizer, issuers in loaded.authorizers(api).items())
         yield ApiPart(name, api.hosts or ("",), api.base_segments, _claims(api), authorizers)
         resources = ((template, tuple(map(_method, methods, methods.values()))) for template, methods in api.routes.items())
         while batch := tuple(islice(resources, BATCH)):
             yield RoutesPart(batch)
 
 
-def _authorizer(loaded: Loaded, name: str, arns: tuple[Arn, ...]) -> AuthorizerPart:
+def _authorizer(loaded: Loaded, name: str, issuers: Issuers) -> AuthorizerPart:
     settings = loaded.configuration.authorizers[name]
     pools: dict[str, UserPool] = {}
-    for arn in arns:
-        for issuer in loaded.issuers(settings, arn):
-            pools.setdefault(issuer, loaded.user_pool(arn))
+    for issuer, pool in issuers:
+        pools.setdefault(issuer, pool)
+    make, more = settings.maker()
     return AuthorizerPart(
         name=name,
         identity_source=identity_header(settings.identity_source),
         pools=tuple(pools.items()),
-        expression=settings.identity_validation_expression,
-        app_clients=None if settings.app_clients is None else frozenset(settings.app_clients),
         result_ttl=settings.authorizer_result_ttl_in_seconds,
+        make=make,
+        settings=more,
     )
 
 

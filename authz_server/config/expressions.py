@@ -1,10 +1,8 @@
 """Regular expressions of a configuration, in linear time."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
-
-from authz_server.core.cognito_user_pools import Expression
 
 _PREFIX: Final = 64  # characters by which it is judged what an expression can match
 
@@ -23,8 +21,27 @@ class _Library(NamedTuple):
     error: type[Exception]
 
 
-def expression(text: str) -> Expression:
-    """Compile a regular expression.
+class CompiledExpression:
+    """A compiled expression, which crosses to another process as its text.
+
+    Args:
+        text: of the expression.
+        compiled: by the library.
+    """
+
+    __slots__ = ("fullmatch", "text")
+
+    def __init__(self, text: str, compiled: Any) -> None:
+        self.text = text
+        self.fullmatch: Callable[[str], object] = compiled.fullmatch
+
+    def __reduce__(self) -> tuple[Callable[[str], "CompiledExpression"], tuple[str]]:
+        return expression, (self.text,)
+
+
+@lru_cache(1_000)
+def expression(text: str) -> CompiledExpression:
+    """Compile a regular expression; the same text gives the same object.
 
     Args:
         text: in RE2's syntax.
@@ -39,11 +56,10 @@ def expression(text: str) -> Expression:
     """
     library = _library()
     try:
-        compiled: Expression = library.compile(text)
+        return CompiledExpression(text, library.compile(text))
     except library.error as error:
         wrong = error.args[0].decode()
         raise ValueError(f"{text!r} is no regular expression of RE2 ({wrong}){_why(wrong)}") from None
-    return compiled
 
 
 @cache

@@ -122,11 +122,6 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _lower(value: Any) -> Any:
-    """Take API Gateway's own spelling of an authorizer's type, which its OpenAPI extension writes in small letters."""
-    return "cognito_user_pools" if value == "COGNITO_USER_POOLS" else value
-
-
 def _between(low: int, high: int) -> WithJsonSchema:
     return patterns.or_variable({"type": "integer", "minimum": low, "maximum": high})
 
@@ -149,9 +144,6 @@ Template = Annotated[str, AfterValidator(_text), patterns.key(patterns.TEMPLATE)
 ClaimHeader = Annotated[str, AfterValidator(_claim_header), patterns.key(_CLAIM_HEADER)]
 StageVariable = Annotated[str, AfterValidator(_stage_variable), patterns.key(patterns.STAGE_VARIABLE_NAME)]
 Url = Annotated[Text, patterns.text(patterns.URL)]
-AuthorizerType = Annotated[
-    Literal["cognito_user_pools"], BeforeValidator(_lower), patterns.words("cognito_user_pools", "COGNITO_USER_POOLS")
-]
 AuthorizationType = Annotated[Literal["NONE", "COGNITO_USER_POOLS"], patterns.words("NONE", "COGNITO_USER_POOLS")]
 Overflow = Annotated[Literal["drop", "deny"], patterns.words("drop", "deny")]
 WarningName = Literal[

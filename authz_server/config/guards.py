@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from itertools import islice, permutations
 from typing import Any, Final, NamedTuple, get_args
 
-from authz_server.config.schema import Authorizer, Method
+from authz_server.config.authorizers import AuthorizerModel
+from authz_server.config.schema import Method
 from authz_server.core.routes import ANY, HttpMethod, Segment, parse
 
 MAX_FOUND: Final = 1_000  # of each kind in one api: the next ones would say nothing new
@@ -90,7 +91,7 @@ class Guards:
         authorizers: by name.
     """
 
-    def __init__(self, routes: Mapping[str, Methods], authorizers: Mapping[str, Authorizer]) -> None:
+    def __init__(self, routes: Mapping[str, Methods], authorizers: Mapping[str, AuthorizerModel]) -> None:
         self._authorizers = authorizers
         self._root = _Node()
         self._nodes = [self._add(parse(template), template, methods) for template, methods in routes.items()]
@@ -262,7 +263,7 @@ class Guards:
         if one.authorizer == other.authorizer:
             return fewer
         mine, theirs = self._authorizers[one.authorizer], self._authorizers[other.authorizer]
-        return _takes_all(mine, theirs) and (fewer or (scopes == others and not _takes_all(theirs, mine)))
+        return mine.takes_all_of(theirs) and (fewer or (scopes == others and not theirs.takes_all_of(mine)))
 
 
 def _ways(node: _Node, segment: Segment, *, own: bool) -> Iterator[tuple[_Node, str, bool]]:
@@ -285,14 +286,3 @@ def _child(node: _Node, segment: Segment) -> _Node:
         return node.greedy
     node.parameter = node.parameter or _Node()
     return node.parameter
-
-
-def _takes_all(one: Authorizer, other: Authorizer) -> bool:
-    """Whether *one* takes every token that *other* takes."""
-    clients = one.app_clients is None or (other.app_clients is not None and set(one.app_clients) >= set(other.app_clients))
-    return (
-        set(one.provider_arns) >= set(other.provider_arns)
-        and clients
-        and one.identity_validation_expression in {None, other.identity_validation_expression}
-        and one.accept_updated_issuer >= other.accept_updated_issuer
-    )

@@ -1,12 +1,12 @@
 """Loaded: a configuration together with what its file's place and the environment say about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from authz_server.config import arns, schema
+from authz_server.config import schema
+from authz_server.config.authorizers import Issuers
 from authz_server.config.problems import ConfigurationWarning
-from authz_server.config.variables import fill
 from authz_server.core.user_pools import Arn, KeySettings, UserPool
 
 _AT_AWS: Final = schema.UserPool()
@@ -27,20 +27,21 @@ class Loaded:
     configuration: schema.Configuration
     endpoint: str = ""
     warnings: tuple[ConfigurationWarning, ...] = ()
+    _pools: dict[Arn, UserPool] = field(default_factory=dict, init=False, compare=False, repr=False)
 
-    def authorizers(self, api: schema.Api) -> dict[str, tuple[Arn, ...]]:
+    def authorizers(self, api: schema.Api) -> dict[str, Issuers]:
         """Find the authorizers that an api can use.
 
         Args:
             api: whose stage variables are filled in.
 
         Returns:
-            The user pools of each authorizer by name, without those that want a stage variable which the api lacks.
+            The issuers of each authorizer by name, without those that want a stage variable which the api lacks.
         """
         found = {}
         for name, authorizer in self.configuration.authorizers.items():
             try:
-                found[name] = _arns(authorizer, api)
+                found[name] = authorizer.issuers(self, api.stage_variables)
             except ValueError:  # no route of the api uses it, or the configuration would not have loaded
                 continue
         return found
@@ -48,8 +49,9 @@ class Loaded:
     @property
     def asks_the_service(self) -> bool:
         """Whether the keys of some user pool come from the Cognito service, and not from a place of the file's."""
-        arns = (arn for api in self.configuration.apis.values() for arns in self.authorizers(api).values() for arn in arns)
-        overrides = (self.configuration.user_pools.get(arn.pool_id, _AT_AWS) for arn in arns)
+        apis = self.configuration.apis.values()
+        pools = (pool for api in apis for issuers in self.authorizers(api).values() for _, pool in issuers)
+        overrides = (self.configuration.user_pools.get(pool.id, _AT_AWS) for pool in pools)
         return any(override.jwks_uri is None and override.jwks_file is None for override in overrides)
 
     def user_pool(self, arn: Arn) -> UserPool:
@@ -63,9 +65,12 @@ class Loaded:
 
         Source: Cognito guide, "Verifying JSON web tokens" (`/.well-known/jwks.json` below the issuer).
         """
-        override = self.configuration.user_pools.get(arn.pool_id, _AT_AWS)
-        issuer = override.issuer or arn.issuers[0]
-        return UserPool(id=arn.pool_id, issuer=issuer, jwks=self._jwks(arn, override), settings=self._key_settings(override))
+        pool = self._pools.get(arn)
+        if pool is None:
+            override = self.configuration.user_pools.get(arn.pool_id, _AT_AWS)
+            issuer, settings = override.issuer or arn.issuers[0], self._key_settings(override)
+            pool = self._pools[arn] = UserPool(id=arn.pool_id, issuer=issuer, jwks=self._jwks(arn, override), settings=settings)
+        return pool
 
     def _key_settings(self, override: schema.UserPool) -> KeySettings:
         keys = self.configuration.keys
@@ -82,12 +87,7 @@ class Loaded:
             return str(self.path.parent.absolute() / override.jwks_file)
         return f"{self.endpoint}/{arn.pool_id}/.well-known/jwks.json" if self.endpoint else arn.jwks
 
-    def issuers(self, authorizer: schema.Authorizer, arn: Arn) -> tuple[str, ...]:
-        """List the issuers that an authorizer accepts for a user pool of its own."""
+    def issuers(self, arn: Arn) -> tuple[str, ...]:
+        """List the issuers that the tokens of a user pool name, without the updated one."""
         override = self.configuration.user_pools.get(arn.pool_id, _AT_AWS)
-        issuers = (override.issuer,) if override.issuer else arn.issuers
-        return (*issuers, arn.updated_issuer) if authorizer.accept_updated_issuer else issuers
-
-
-def _arns(authorizer: schema.Authorizer, api: schema.Api) -> tuple[Arn, ...]:
-    return tuple(arns.parse(fill(text, api.stage_variables)) for text in authorizer.provider_arns)
+        return (override.issuer,) if override.issuer else arn.issuers

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from authz_server.config import references, sentences
+from authz_server.config.authorizer_types import TYPES
 from authz_server.config.documents import Document, foreign, from_file
 from authz_server.config.loaded import Loaded
 from authz_server.config.problems import ConfigurationError, Problem
 from authz_server.config.reader import compose
-from authz_server.config.schema import Authorizer, Configuration
+from authz_server.config.schema import Configuration
 from authz_server.config.sentences import Location
 from authz_server.config.source import Source, entries
 from authz_server.config.urls import check_url
@@ -23,7 +24,7 @@ from authz_server.core.user_pools import ANY_ENDPOINT, IGNORE_ENDPOINTS, SERVICE
 
 _HINTS: Final = {ANY_ENDPOINT: f"; where it is not meant for Cognito, set {SERVICE_ENDPOINT}, or {IGNORE_ENDPOINTS} to true"}
 
-_REQUIRED: Final = frozenset(name for name, field in Authorizer.model_fields.items() if field.is_required())
+_REQUIRED: Final = frozenset(name for each in TYPES for name, field in each.model_fields.items() if field.is_required())
 
 
 def load(path: Path, environment: Mapping[str, str]) -> Loaded:
@@ -47,11 +48,11 @@ def load(path: Path, environment: Mapping[str, str]) -> Loaded:
 def load_document(document: Document, environment: Mapping[str, str]) -> Loaded:
     """Load a configuration that was read, see `load`."""
     path, source = document.path, _source(document, environment)
-    configuration, errors = _validate(source.data)
+    configuration, errors = _validate(source)
     told = [sentences.problem(source, error) for error in errors]
     endpoint, untrusted = _endpoint(path, environment)
     loaded = Loaded(path=path, configuration=configuration, endpoint=endpoint)
-    broken = {_part(error["loc"]) for error in errors}
+    broken = {_part(sentences.path(source, error)) for error in errors}
     if not loaded.asks_the_service:  # the variable may be meant for others
         untrusted = []
     problems = [*source.problems, *(problem for problem in told if problem), *untrusted, *references.problems(source, loaded, broken)]
@@ -84,15 +85,21 @@ def _endpoint(path: Path, environment: Mapping[str, str]) -> tuple[str, list[Pro
         return "", [Problem(file=str(path), line=1, column=1, message=message)]
 
 
-def _validate(data: Any) -> tuple[Configuration, list[ErrorDetails]]:
+def _validate(source: Source) -> tuple[Configuration, list[ErrorDetails]]:
     """Validate what is right in itself; the parts that are not are told and left out."""
-    try:
-        return Configuration.model_validate(data), []
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    rest = _without(data, {_part(found["loc"]) for found in errors})
-    configuration, more = _validate({**rest, "version": 1} if isinstance(rest, dict) else {"version": 1})
-    return configuration, errors + more
+    data, told, left_out = source.data, list[ErrorDetails](), set[Location]()
+    while True:
+        try:
+            return Configuration.model_validate(data), told
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        told += errors
+        parts = {_part(sentences.path(source, each)) for each in errors} - left_out
+        if not parts:  # leaving out more would help no more
+            return Configuration(version=1), told
+        left_out |= parts
+        rest = _without(data, parts)
+        data = {**rest, "version": 1} if isinstance(rest, dict) else {"version": 1}
 
 
 def _part(location: Location) -> Location:

@@ -1,7 +1,9 @@
 """Parts: a configuration that was loaded, as plain values that can be handed from one process to another."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+from authz_server.core.authorizers import Authorizer
 from authz_server.core.gateway import Claims
 from authz_server.core.user_pools import UserPool
 
@@ -13,17 +15,17 @@ class AuthorizerPart(NamedTuple):
         name: as configured.
         identity_source: name of the header, lower case.
         pools: issuer and user pool, in the order of the file.
-        expression: what the whole `aud` must match, or None.
-        app_clients: accepted app clients, or None for all.
         result_ttl: seconds for which a decision may be repeated.
+        make: makes the authorizer, with the arguments of `core.authorizers.Authorizer` save its rules, and with `settings`.
+        settings: what its type takes beside these, by name.
     """
 
     name: str
     identity_source: str
     pools: tuple[tuple[str, UserPool], ...]
-    expression: str | None
-    app_clients: frozenset[str] | None
     result_ttl: int
+    make: Callable[..., Authorizer]
+    settings: tuple[tuple[str, Any], ...]
 
 
 class ApiPart(NamedTuple):

@@ -4,14 +4,12 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from authz_server.config import arns
 from authz_server.config.fields import TAKEN_HEADERS, identity_header
 from authz_server.config.loaded import Loaded
 from authz_server.config.problems import Problem, one_of
 from authz_server.config.schema import Api
 from authz_server.config.sentences import Location
 from authz_server.config.source import Source, entries
-from authz_server.config.variables import fill
 from authz_server.core.routes import Routes
 
 _ANY_HOST: Final = ("",)
@@ -29,10 +27,10 @@ def problems(source: Source, loaded: Loaded, broken: AbstractSet[Location]) -> l
     Returns:
         The problems, in no order.
     """
-    arns = list(_arns(source, loaded, broken))
-    found = [*_authorizers(source, broken), *_templates(source), *arns, *_addresses(source, loaded, broken)]
+    stages = list(_stages(source, loaded, broken))
+    found = [*_authorizers(source, broken), *_templates(source), *stages, *_addresses(source, loaded, broken)]
     found += [*_headers(source, loaded), *_issuers(source, loaded)]
-    if not arns and not any(_hides_pools(path) for path in broken):
+    if not stages and not any(_hides_pools(path) for path in broken):
         found += _pool_ids(source, loaded)
     return found
 
@@ -71,18 +69,15 @@ def _templates(source: Source) -> Iterator[Problem]:
                 yield source.at_key(("apis", api, "routes", template), str(error))
 
 
-def _arns(source: Source, loaded: Loaded, broken: AbstractSet[Location]) -> Iterator[Problem]:
+def _stages(source: Source, loaded: Loaded, broken: AbstractSet[Location]) -> Iterator[Problem]:
     """Require that every api can fill in the stage variables of the authorizers that its routes use."""
     used = dict.fromkeys((api, authorizer) for api, _, authorizer in _methods(source))
     for api, name in used:
         stage, authorizer = loaded.configuration.apis.get(api), loaded.configuration.authorizers.get(name)
         if stage is None or authorizer is None or ("apis", api, "stage_variables") in broken:
             continue
-        for index, text in enumerate(authorizer.provider_arns):
-            try:
-                arns.parse(fill(text, stage.stage_variables))
-            except ValueError as error:
-                yield source.at_value(("authorizers", name, "provider_arns", index), f"for api {api!r}: {error}")
+        for place, why in authorizer.mistakes(stage.stage_variables):
+            yield source.at_value(("authorizers", name, *place), f"for api {api!r}: {why}")
 
 
 def _addresses(source: Source, loaded: Loaded, broken: AbstractSet[Location]) -> Iterator[Problem]:
@@ -114,19 +109,18 @@ def _headers(source: Source, loaded: Loaded) -> Iterator[Problem]:
 def _issuers(source: Source, loaded: Loaded) -> Iterator[Problem]:
     """Require that the issuer of a token tells an authorizer which user pool it is from."""
     for api in loaded.configuration.apis.values():
-        for name, pools in loaded.authorizers(api).items():
+        for name, issuers in loaded.authorizers(api).items():
             owners: dict[str, str] = {}
-            pairs = ((issuer, arn.pool_id) for arn in pools for issuer in loaded.issuers(loaded.configuration.authorizers[name], arn))
-            for issuer, pool_id in pairs:
-                owner = owners.setdefault(issuer, pool_id)
-                if owner != pool_id:
-                    message = f"authorizer {name!r} can not tell user pools {owner!r} and {pool_id!r} apart, both have issuer {issuer!r}"
-                    yield source.at_key(("user_pools", pool_id, "issuer"), message)
+            for issuer, pool in issuers:
+                owner = owners.setdefault(issuer, pool.id)
+                if owner != pool.id:
+                    message = f"authorizer {name!r} can not tell user pools {owner!r} and {pool.id!r} apart, both have issuer {issuer!r}"
+                    yield source.at_key(("user_pools", pool.id, "issuer"), message)
 
 
 def _pool_ids(source: Source, loaded: Loaded) -> Iterator[Problem]:
     """Require that every entry of `user_pools` belongs to a pool that is in use."""
     apis = (_NO_STAGE, *loaded.configuration.apis.values())
-    named = {arn.pool_id for api in apis for pools in loaded.authorizers(api).values() for arn in pools}
+    named = {pool.id for api in apis for issuers in loaded.authorizers(api).values() for _, pool in issuers}
     for pool_id in entries(entries(source.data).get("user_pools")).keys() - named:
         yield source.at_key(("user_pools", pool_id), f"no authorizer names user pool {pool_id!r}{one_of(pool_id, sorted(named))}")

@@ -1,9 +1,8 @@
 """The schema: what a configuration may say, as frozen models. The JSON Schema for editors is made from them."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Discriminator,
     Field,
@@ -16,21 +15,18 @@ from pydantic.config import JsonDict
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import NullableSchema, WithDefaultSchema
 
+from authz_server.config.authorizer_types import any_type
+from authz_server.config.authorizers import IGNORE_WARNINGS, AuthorizerModel
 from authz_server.config.fields import (
-    ArnText,
     AuthorizationType,
-    AuthorizerType,
     BasePath,
     Boolean,
     ClaimHeader,
-    ExpressionText,
     Host,
-    IdentitySource,
     IgnoreWarnings,
     Name,
     Overflow,
     Scope,
-    Seconds,
     StageVariable,
     StaleCeiling,
     Template,
@@ -38,48 +34,17 @@ from authz_server.config.fields import (
     Url,
     Version,
 )
+from authz_server.config.model import Model
 from authz_server.config.patterns import OPEN_URL, words
 from authz_server.config.urls import check_url
 from authz_server.core.routes import HttpMethod, parse
 
 NONE: Final = "NONE"
 
-_IGNORE_WARNINGS: Final = "Warnings of `validate` that are meant to be so, by name; at the top for the whole file."
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Authorizer(_Model):
-    """An API Gateway authorizer: where the token is, and which user pools may have issued it."""
-
-    type: AuthorizerType = Field(description="API Gateway's COGNITO_USER_POOLS.", examples=["cognito_user_pools"])
-    provider_arns: tuple[ArnText, ...] = Field(
-        min_length=1,
-        max_length=1000,
-        description="ARNs of the user pools, arn:{partition}:cognito-idp:{region}:{account}:userpool/{poolId}; "
-        "a part may be ${stageVariables.NAME}, filled in for each api.",
-        examples=[["arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Ab1Cd2Ef3"]],
-    )
-    identity_source: IdentitySource = Field(
-        default="method.request.header.Authorization", description="The one header that holds the token: method.request.header.NAME."
-    )
-    identity_validation_expression: ExpressionText | None = Field(
-        default=None, description="RE2 expression that must match the whole `aud` of a token; access tokens mostly have none."
-    )
-    authorizer_result_ttl_in_seconds: Seconds = Field(
-        default=300, description="How long a verified token may be answered from the cache, 0 to 3600; never longer than the token is good."
-    )
-    app_clients: Annotated[tuple[Text, ...], Field(min_length=1)] | None = Field(
-        default=None,
-        description="App clients whose tokens are accepted: `aud` of an ID token, `client_id` of an access token. All, if left out.",
-    )
-    accept_updated_issuer: Boolean = Field(
-        default=False, description="Whether the user pools' updated issuer (https://issuer-cognito-idp.…) is accepted as well."
-    )
-    ignore_warnings: IgnoreWarnings = Field(default=(), description=_IGNORE_WARNINGS)
-
+if TYPE_CHECKING:
+    AnyAuthorizer = AuthorizerModel
+else:
+    AnyAuthorizer = any_type()
 
 _GUARDED_OR_PUBLIC: Final[JsonDict] = {
     "anyOf": [
@@ -96,7 +61,7 @@ _GUARDED_OR_PUBLIC: Final[JsonDict] = {
 }
 
 
-class Method(_Model):
+class Method(Model):
     """What one method of a resource asks for."""
 
     model_config = ConfigDict(json_schema_extra=_GUARDED_OR_PUBLIC)
@@ -108,7 +73,7 @@ class Method(_Model):
     authorization_type: AuthorizationType | None = Field(
         default=None, description="NONE makes the method public. COGNITO_USER_POOLS needs an authorizer, and may be left out beside one."
     )
-    ignore_warnings: IgnoreWarnings = Field(default=(), description=_IGNORE_WARNINGS)
+    ignore_warnings: IgnoreWarnings = Field(default=(), description=IGNORE_WARNINGS)
 
     @model_validator(mode="after")
     def _is_decided(self) -> "Method":
@@ -131,7 +96,7 @@ DynamicMetadata = Annotated[
 ]
 
 
-class Api(_Model):
+class Api(Model):
     """An api as it is deployed to one stage, with its resources and their methods."""
 
     hosts: Annotated[tuple[Host, ...], Field(min_length=1)] | None = Field(
@@ -154,7 +119,7 @@ class Api(_Model):
     routes: dict[Template, dict[Literal[HttpMethod, "ANY"], Method]] = Field(
         default={}, description="Resource template, such as /pets/{petId} or /files/{proxy+}: method: what it asks for."
     )
-    ignore_warnings: IgnoreWarnings = Field(default=(), description=_IGNORE_WARNINGS)
+    ignore_warnings: IgnoreWarnings = Field(default=(), description=IGNORE_WARNINGS)
 
     @property
     def base_segments(self) -> tuple[str, ...]:
@@ -166,7 +131,7 @@ _CA_FILE: Final = "File of certificates (PEM) to trust for key sets instead of t
 _STALE_CEILING: Final = "How long keys are used after their last good fetch, 60 to 604800: an outage of their endpoint may take as long."
 
 
-class Keys(_Model):
+class Keys(Model):
     """How the keys of all user pools are kept."""
 
     ca_file: Text | None = Field(default=None, description=_CA_FILE)
@@ -182,7 +147,7 @@ _ONE_TRUSTWORTHY_PLACE: Final[JsonDict] = {
 }
 
 
-class UserPool(_Model):
+class UserPool(Model):
     """Where the keys of a user pool are, when they are not at AWS, and how they are kept, when it is not as `keys` says."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_TRUSTWORTHY_PLACE)
@@ -195,7 +160,7 @@ class UserPool(_Model):
     )
     ca_file: Text | None = Field(default=None, description=_CA_FILE)
     stale_ceiling_in_seconds: StaleCeiling | None = Field(default=None, description=_STALE_CEILING)
-    ignore_warnings: IgnoreWarnings = Field(default=(), description=_IGNORE_WARNINGS)
+    ignore_warnings: IgnoreWarnings = Field(default=(), description=IGNORE_WARNINGS)
 
     @field_validator("jwks_uri")
     @classmethod
@@ -209,15 +174,15 @@ class UserPool(_Model):
         return self
 
 
-class Configuration(_Model):
+class Configuration(Model):
     """Configuration of authz-server."""
 
     version: Version = Field(description="Version of this format.", examples=[1])
-    authorizers: dict[Name, Authorizer] = Field(default={}, description="Authorizers by name.")
+    authorizers: dict[Name, AnyAuthorizer] = Field(default={}, description="Authorizers by name.")
     apis: dict[Name, Api] = Field(default={}, description="Apis by name.")
     user_pools: dict[Name, UserPool] = Field(default={}, description="By pool id: where keys come from when it is not AWS.")
     keys: Keys = Field(default_factory=Keys, description="How keys are kept, where `user_pools` does not say otherwise.")
-    ignore_warnings: IgnoreWarnings = Field(default=(), description=_IGNORE_WARNINGS)
+    ignore_warnings: IgnoreWarnings = Field(default=(), description=IGNORE_WARNINGS)
 
 
 class _WithoutNull(GenerateJsonSchema):

@@ -3,28 +3,21 @@
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from authz_server.config.authorizer_types import type_names, type_of
 from authz_server.config.problems import Problem, one_of, show
-from authz_server.config.schema import Api, Authorizer, Configuration, Keys, Method, UserPool
+from authz_server.config.schema import Api, Configuration, Keys, Method, UserPool
 from authz_server.config.source import HOLE, Entries, Source
 
 Location = tuple[str | int, ...]
+Fields = Mapping[str, FieldInfo]
 
 KEY: Final = "[key]"  # how pydantic says that it speaks of a key and not of its value
-_MODELS: Final[Mapping[tuple[str, int], type[BaseModel]]] = {
-    ("authorizers", 3): Authorizer,
-    ("apis", 3): Api,
-    ("apis", 6): Method,
-    ("user_pools", 3): UserPool,
-    ("keys", 2): Keys,
-}
-
-
 # What API Gateway, its OpenAPI extensions, CloudFormation and SAM call a key, where more than capitals and `_` differ.
 _FOREIGN_KEYS: Final[Mapping[str, str]] = {
     "providerarn": "provider_arns",
@@ -41,6 +34,16 @@ _FOREIGN_KEYS: Final[Mapping[str, str]] = {
 _FOREIGN_WORDS: Final[Mapping[str, str]] = {"x-amazon-apigateway-any-method": "ANY", "*": "ANY"}
 
 
+def path(source: Source, error: ErrorDetails) -> Location:
+    """Find the part of the file that an error of the schema is about; the last part is `KEY` where it is a key."""
+    location = error["loc"]
+    is_key = location[-1:] == (KEY,)
+    match location:
+        case ("authorizers", name, _, *rest) if location[2] != KEY:  # between them is its type, and a key may have the same name
+            location = ("authorizers", name, *rest)
+    return source.path(location, lacks=is_key or error["type"] == "missing")
+
+
 def problem(source: Source, error: ErrorDetails) -> Problem | None:
     """Turn an error of the schema into a problem of the file.
 
@@ -51,54 +54,75 @@ def problem(source: Source, error: ErrorDetails) -> Problem | None:
     Returns:
         The problem, or None when it is told already.
     """
+    location = path(source, error)
+    if error["type"] in {"extra_forbidden", "missing"}:
+        fields = _fields(source, location[:-1])
+        message = _unknown_key(str(location[-1]), fields) if error["type"] == "extra_forbidden" else _missing(location, error, fields)
+        return None if message is None else source.at_key(location, message)
     if _is_told(error):
         return None
-    location, message = error["loc"], _SENTENCES.get(error["type"], _other)(error)
-    of_key = error["type"] in {"extra_forbidden", "missing"} or location[-1:] == (KEY,)
+    if location[2:] == ("type",) and error["type"] == "literal_error":  # of an authorizer
+        message = _wrong_word(error["input"], type_names())
+    else:
+        message = _SENTENCES.get(error["type"], _other)(error)
     of_entry = error["type"] == "value_error" and isinstance(error["input"], Entries)
-    return source.at_key(location, message) if of_key or of_entry else source.at_value(location, message)
+    return source.at_key(location, message) if of_entry or location[-1:] == (KEY,) else source.at_value(location, message)
 
 
 def _is_told(error: ErrorDetails) -> bool:
-    hole = error["input"] is HOLE and error["type"] != "extra_forbidden"
-    if error["type"] == "missing":
-        return any(_our_name(key, error["loc"]) == error["loc"][-1] for key in error["input"])
-    return hole or (error["type"] == "too_short" and bool(error["input"]))  # pydantic does not count items that are wrong
+    return error["input"] is HOLE or (error["type"] == "too_short" and bool(error["input"]))  # pydantic does not count items that are wrong
 
 
-def _unknown_key(error: ErrorDetails) -> str:
-    key = str(error["loc"][-1])
-    name = _our_name(key, error["loc"])
-    return f"unknown key {key!r}{one_of(key, _fields(error['loc']))}" if name is None else f"write `{name}` here, not {key!r}"
+def _unknown_key(key: str, fields: Fields) -> str:
+    name = _our_name(key, fields)
+    choices = sorted(fields, key=lambda each: not fields[each].is_required())  # what is required comes first
+    return f"unknown key {key!r}{one_of(key, choices)}" if name is None else f"write `{name}` here, not {key!r}"
 
 
-def _our_name(key: str, location: Location) -> str | None:
+def _our_name(key: str, fields: Fields) -> str | None:
     """Find the key that another format writes as *key*, such as `providerARNs` for `provider_arns`."""
-    fields = _fields(location)
     folded = re.sub(r"[\W_]", "", key).lower()
     names = {name.replace("_", ""): name for name in fields}
     name = names.get(folded) or _FOREIGN_KEYS.get(folded)
     return name if name in fields else None
 
 
-def _missing(error: ErrorDetails) -> str:
-    key = str(error["loc"][-1])
-    example = next(iter(_fields(error["loc"])[key].examples or ()))
+def _missing(location: Location, error: ErrorDetails, fields: Fields) -> str | None:
+    """Say which key is missing, unless another one is told to be its other spelling."""
+    key = str(location[-1])
+    if any(_our_name(each, fields) == key for each in error["input"]):
+        return None
+    example = next(iter(fields[key].examples or ()))
     return f"key {key!r} is missing, expected for example `{key}: {json.dumps(example)}`"
 
 
-def _fields(location: Location) -> Mapping[str, FieldInfo]:
-    """Find the fields of the model that the last part of *location* should belong to."""
-    return _MODELS.get((str(location[0]), len(location)), Configuration).model_fields
+def _fields(source: Source, location: Location) -> Fields:
+    """Find the fields of the model at *location*."""
+    match location:
+        case ("authorizers", _):
+            model: type[BaseModel] = type_of(source.at(location))
+        case ("apis", _):
+            model = Api
+        case ("apis", _, "routes", _, _):
+            model = Method
+        case ("user_pools", _):
+            model = UserPool
+        case ("keys",):
+            model = Keys
+        case _:
+            model = Configuration
+    return model.model_fields
 
 
 def _wrong_value(error: ErrorDetails) -> str:
     return str(error["ctx"]["error"])
 
 
-def _wrong_word(error: ErrorDetails) -> str:
-    choices = re.findall(r"\w+", error["ctx"]["expected"].replace(" or ", " "))
-    word = error["input"]
+def _wrong_literal(error: ErrorDetails) -> str:
+    return _wrong_word(error["input"], re.findall(r"\w+", error["ctx"]["expected"].replace(" or ", " ")))
+
+
+def _wrong_word(word: Any, choices: list[str]) -> str:
     if isinstance(word, str) and _FOREIGN_WORDS.get(word) in choices:
         return f"write {_FOREIGN_WORDS[word]} here, not {word!r}"
     return f"{show(word)} is not possible here{one_of(word if isinstance(word, str) else '', choices)}"
@@ -134,10 +158,8 @@ def _other(error: ErrorDetails) -> str:
 
 
 _SENTENCES: Final[Mapping[str, Callable[[ErrorDetails], str]]] = {
-    "extra_forbidden": _unknown_key,
-    "missing": _missing,
     "value_error": _wrong_value,
-    "literal_error": _wrong_word,
+    "literal_error": _wrong_literal,
     "string_type": _wrong_text,
     "int_type": _expected("a whole number"),
     "bool_type": _expected("true or false"),

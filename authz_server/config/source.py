@@ -3,6 +3,7 @@
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Final
 
 from authz_server.config.problems import Problem
@@ -118,6 +119,28 @@ class Source:
         """Place a problem at a value; otherwise like `at_key`."""
         _, _, line, column = self._find(path)
         return Problem(file=self.file, line=line, column=column, message=message)
+
+    def path(self, location: Iterable[str | int], *, lacks: bool = False) -> tuple[str | int, ...]:
+        """Reduce a location to what the file has: the schema also names which kind of value it took something for.
+
+        Args:
+            location: from the top, as the schema tells it.
+            lacks: whether its last part is a key that the file lacks.
+
+        Returns:
+            Keys and indices from the top.
+        """
+        data, path, rest = self.data, [], list(location)
+        last = [rest.pop()] if lacks else []
+        for part in rest:
+            if part in self._order(data):
+                path.append(part)
+                data = data[part]
+        return (*path, *last)
+
+    def at(self, path: Iterable[str | int]) -> Any:
+        """Give the value at a path that the file has."""
+        return reduce(lambda data, part: data[part], path, self.data)
 
     def _find(self, path: Iterable[str | int]) -> tuple[int, int, int, int]:
         data, place = self.data, (1, 1, 1, 1)

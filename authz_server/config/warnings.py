@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple, Protocol
 
+from authz_server.config.cognito_user_pools import CognitoUserPools
 from authz_server.config.expressions import can_match, expression
 from authz_server.config.fields import identity_header
 from authz_server.config.guards import Guards
@@ -27,7 +28,6 @@ class Part(Protocol):
 
 
 _APP_CLIENT_CHARACTERS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"  # of which Cognito makes the ids of app clients
-_NO_STAGE: Final = Api()
 
 # Headers whose syntax leaves no room for a bare token, or that Envoy writes itself. `Sec-WebSocket-Protocol` is not one: it lists words.
 _NEVER_A_TOKEN: Final = frozenset(
@@ -111,7 +111,7 @@ def unknown_region(loaded: Loaded) -> Iterator[Found]:
 
 def expression_matches_nothing(loaded: Loaded) -> Iterator[Found]:
     """Warn of an expression that matches no app client."""
-    for name, authorizer in loaded.configuration.authorizers.items():
+    for name, authorizer in _cognito(loaded):
         text = authorizer.identity_validation_expression
         if text is None:
             continue
@@ -130,8 +130,9 @@ def expression_with_scopes(loaded: Loaded) -> Iterator[Found]:
     for path, method in _methods(loaded):
         if method.authorizer is not None and method.authorization_scopes:
             first.setdefault(method.authorizer, path)
+    authorizers = dict(_cognito(loaded))
     for name, path in first.items():
-        if loaded.configuration.authorizers[name].identity_validation_expression is not None:
+        if name in authorizers and authorizers[name].identity_validation_expression is not None:
             message = (
                 "an ordinary access token has no `aud` to match, so routes with scopes, such as {}, refuse every token, as on API Gateway"
             )
@@ -150,7 +151,7 @@ def unused_authorizer(loaded: Loaded) -> Iterator[Found]:
 
 def any_app_client(loaded: Loaded) -> Iterator[Found]:
     """Warn of an authorizer that takes the tokens of every app client."""
-    for name, authorizer in loaded.configuration.authorizers.items():
+    for name, authorizer in _cognito(loaded):
         if authorizer.app_clients is None and authorizer.identity_validation_expression is None:
             message = f"authorizer {name!r} takes the tokens of every app client of its user pools, as API Gateway does; list yours in app_clients"
             yield _of_authorizer(loaded, name, message)
@@ -158,7 +159,7 @@ def any_app_client(loaded: Loaded) -> Iterator[Found]:
 
 def updated_issuer(loaded: Loaded) -> Iterator[Found]:
     """Warn of an authorizer that accepts what API Gateway refuses."""
-    for name, authorizer in loaded.configuration.authorizers.items():
+    for name, authorizer in _cognito(loaded):
         if authorizer.accept_updated_issuer:
             message = "tokens of the updated issuer are accepted, which API Gateway refuses"
             yield _of_authorizer(loaded, name, message, "accept_updated_issuer")
@@ -244,9 +245,27 @@ def _of_authorizer(loaded: Loaded, name: str, message: str, *keys: str | int) ->
 
 def _arns(loaded: Loaded) -> Iterator[tuple[str, int, Arn]]:
     """List the ARNs of each authorizer, with their places, once for each way in which an api fills them in."""
-    apis = (_NO_STAGE, *loaded.configuration.apis.values())
-    named = ((name, index, arn) for api in apis for name, arns in loaded.authorizers(api).items() for index, arn in enumerate(arns))
+    stages = [{}, *(api.stage_variables for api in loaded.configuration.apis.values())]
+    named = (
+        (name, index, arn)
+        for name, authorizer in _cognito(loaded)
+        for stage in stages
+        for index, arn in enumerate(_filled(authorizer, stage))
+    )
     yield from dict.fromkeys(named)
+
+
+def _filled(authorizer: CognitoUserPools, stage_variables: Mapping[str, str]) -> tuple[Arn, ...]:
+    """Read the ARNs of an authorizer; none where a stage variable is lacking."""
+    try:
+        return authorizer.arns(stage_variables)
+    except ValueError:
+        return ()
+
+
+def _cognito(loaded: Loaded) -> Iterator[tuple[str, CognitoUserPools]]:
+    """List the authorizers of user pools."""
+    return ((name, each) for name, each in loaded.configuration.authorizers.items() if isinstance(each, CognitoUserPools))
 
 
 def _is_elsewhere(loaded: Loaded, arn: Arn) -> bool:

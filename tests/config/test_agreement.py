@@ -97,7 +97,7 @@ SAMPLES: dict[tuple[str, ...], list[Any]] = {
     ("user_pools", "c", "ca_file"): ["ca.pem"],
     ("user_pools", "c", "stale_ceiling_in_seconds"): [60, 59, 604_801],
 }
-WHERE = {"authorizers": "Authorizer", "apis": "Api", "user_pools": "UserPool", "keys": "Keys"}
+WHERE = {"authorizers": "CognitoUserPools", "apis": "Api", "user_pools": "UserPool", "keys": "Keys"}
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff"), max_size=5)
 JSON = st.recursive(
     st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,

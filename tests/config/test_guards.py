@@ -11,18 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authz_server.config import guards as search
+from authz_server.config.cognito_user_pools import CognitoUserPools
 from authz_server.config.guards import MAX_FOUND, Guards
-from authz_server.config.schema import Authorizer, Method
+from authz_server.config.schema import Method
 from authz_server.core.routes import METHODS, Routes, parse
 
 ARNS = [f"arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Home0000{number}" for number in range(2)]
 AUTHORIZERS = {
-    "one": Authorizer(type="cognito_user_pools", provider_arns=(ARNS[0],)),
-    "both": Authorizer(type="cognito_user_pools", provider_arns=tuple(ARNS)),
-    "web": Authorizer(type="cognito_user_pools", provider_arns=(ARNS[0],), app_clients=("web",)),
-    "webs": Authorizer(type="cognito_user_pools", provider_arns=(ARNS[0],), app_clients=("web", "app")),
-    "expression": Authorizer(type="cognito_user_pools", provider_arns=(ARNS[0],), identity_validation_expression="web"),
-    "updated": Authorizer(type="cognito_user_pools", provider_arns=(ARNS[0],), accept_updated_issuer=True),
+    "one": CognitoUserPools(type="cognito_user_pools", provider_arns=(ARNS[0],)),
+    "both": CognitoUserPools(type="cognito_user_pools", provider_arns=tuple(ARNS)),
+    "web": CognitoUserPools(type="cognito_user_pools", provider_arns=(ARNS[0],), app_clients=("web",)),
+    "webs": CognitoUserPools(type="cognito_user_pools", provider_arns=(ARNS[0],), app_clients=("web", "app")),
+    "expression": CognitoUserPools(type="cognito_user_pools", provider_arns=(ARNS[0],), identity_validation_expression="web"),
+    "updated": CognitoUserPools(type="cognito_user_pools", provider_arns=(ARNS[0],), accept_updated_issuer=True),
 }
 PUBLIC = Method(authorization_type="NONE")
 

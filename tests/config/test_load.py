@@ -8,8 +8,9 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from authz_server.config import ConfigurationError, Loaded, compile_gateway, load
-from authz_server.config.schema import Api, Authorizer, Configuration, Keys, Method, UserPool
+from authz_server.config import ConfigurationError, Loaded, compile_gateway, load, loading
+from authz_server.config.cognito_user_pools import CognitoUserPools
+from authz_server.config.schema import Api, Configuration, Keys, Method, UserPool
 from authz_server.core.user_pools import ANY_ENDPOINT, IGNORE_ENDPOINTS
 from authz_server.core.user_pools import SERVICE_ENDPOINT as ENDPOINT
 
@@ -33,7 +34,7 @@ def test_the_full_example_is_full():
     configuration = load(FULL, ENVIRONMENT).configuration
     methods = [method for api in configuration.apis.values() for methods in api.routes.values() for method in methods.values()]
     parts = {
-        Authorizer: configuration.authorizers.values(),
+        CognitoUserPools: configuration.authorizers.values(),
         Api: configuration.apis.values(),
         Method: methods,
         UserPool: configuration.user_pools.values(),
@@ -69,8 +70,8 @@ user_pools:
 """,
         "key 'version' is missing, expected for example `version: 1`",
         "unknown key 'versoin', expected one of version, authorizers, apis, user_pools, keys, ignore_warnings; did you mean 'version'?",
-        "unknown key 'identity_sorce', expected one of type, provider_arns, identity_source, identity_validation_expression, "
-        "authorizer_result_ttl_in_seconds, app_clients, accept_updated_issuer, ignore_warnings; did you mean 'identity_source'?",
+        "unknown key 'identity_sorce', expected one of type, provider_arns, identity_source, authorizer_result_ttl_in_seconds, "
+        "ignore_warnings, identity_validation_expression, app_clients, accept_updated_issuer; did you mean 'identity_source'?",
         "environment variable 'POOL' is not set",
         "key 'hosts' stands twice, first on line 10",
         "authorizer 'home-user' is not defined, expected one of home-users, broken; did you mean 'home-users'?",
@@ -250,3 +251,12 @@ def test_any_document_is_a_configuration_or_an_error(tmp_path_factory, document)
     outcome = attempt(tmp_path_factory.getbasetemp() / "any.yaml", yaml.safe_dump(document).encode())
 
     assert isinstance(outcome, Loaded) or outcome.problems
+
+
+def test_a_mistake_that_cannot_be_left_out_ends_the_search(tmp_path, monkeypatch):
+    """Where leaving parts out leads nowhere, what was found is told."""
+    monkeypatch.setattr(loading, "_part", lambda _: ("nowhere",))
+    path = tmp_path / "authz.yaml"
+    path.write_text("version: 1\nnonsense: 1\n")
+    with pytest.raises(ConfigurationError, match="unknown key 'nonsense'"):
+        load(path, {})

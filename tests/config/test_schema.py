@@ -17,8 +17,8 @@ EXAMPLE_ARN = "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_Ab1
 
 TOP = ", expected one of version, authorizers, apis, user_pools, keys, ignore_warnings"
 AUTHORIZER = (
-    ", expected one of type, provider_arns, identity_source, identity_validation_expression, "
-    "authorizer_result_ttl_in_seconds, app_clients, accept_updated_issuer, ignore_warnings"
+    ", expected one of type, provider_arns, identity_source, authorizer_result_ttl_in_seconds, "
+    "ignore_warnings, identity_validation_expression, app_clients, accept_updated_issuer"
 )
 API = (
     ", expected one of hosts, base_path, stage_variables, claim_headers, claim_headers_overflow, "
