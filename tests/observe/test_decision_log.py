@@ -4,9 +4,12 @@ import io
 import json
 import select
 import threading
+import tracemalloc
+import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,9 +17,9 @@ from hypothesis import strategies as st
 
 from authz_server.core.decisions import Allow
 from authz_server.observe import decision_log
-from authz_server.observe.decision_log import DecisionLog, writes
+from authz_server.observe.decision_log import DecisionLog, memory, writes
 from authz_server.observe.entry import Entry, as_json, fields
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, until
 
 ALLOWED = Allow(api="pets", route="GET /pets/{petId}", headers=(("x-auth-sub", "secret-sub"),), metadata={"email": "secret-mail"})
 ENTRY = Entry(1_757_430_433.0625, 0.0012345, "GET", "api.test", "11111111-2222-4333-8444-555555555555", ALLOWED)
@@ -129,12 +132,17 @@ def test_a_log_without_entries_writes_nothing(log: DecisionLog, stream: Stream) 
     assert not stream.reached.is_set()
 
 
-def test_a_slow_reader_holds_nobody_up(log: DecisionLog, stream: Stream, lost: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the stream is stuck, entries are kept up to a limit, and those beyond it are counted and lost."""
-    monkeypatch.setattr(decision_log, "MAX_WAITING", 3)
+def stuck(log: DecisionLog, stream: Stream) -> None:
+    """Let the log write a line that its reader does not take."""
     stream.gate.clear()
     log(numbered(0))
     assert stream.reached.wait(PATIENCE)
+
+
+def test_a_slow_reader_holds_nobody_up(log: DecisionLog, stream: Stream, lost: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the stream is stuck, lines are kept up to a limit of bytes, and those beyond it are counted and lost."""
+    monkeypatch.setattr(decision_log, "MAX_WAITING_BYTES", 4 * memory(as_json(ENTRY._replace(host="host-0")) + "\n"))
+    stuck(log, stream)
     for number in range(1, 6):
         log(numbered(number))
 
@@ -142,6 +150,74 @@ def test_a_slow_reader_holds_nobody_up(log: DecisionLog, stream: Stream, lost: l
     stream.gate.set()
     log.close()
     assert hosts(stream.getvalue()) == ["host-0", "host-1", "host-2", "host-3"]
+
+
+def test_a_short_line_fits_where_a_long_one_does_not(
+    log: DecisionLog, stream: Stream, lost: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is about bytes, and not about lines."""
+    monkeypatch.setattr(decision_log, "MAX_WAITING_BYTES", 3_000)
+    stuck(log, stream)
+    log(ENTRY._replace(host="long" * 1_000))
+    log(numbered(1))
+
+    assert lost == [1]
+    stream.gate.set()
+    log.close()
+    assert hosts(stream.getvalue()) == ["host-0", "host-1"]
+
+
+def test_lines_that_were_written_make_room(log: DecisionLog, stream: Stream, lost: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that was full takes lines again once its reader has taken the old ones, as often as it happens."""
+    monkeypatch.setattr(decision_log, "MAX_WAITING_BYTES", 3_000)
+    for _ in range(5):
+        stuck(log, stream)
+        while not lost:
+            log(ENTRY)
+        stream.gate.set()
+        until(lambda: log.waiting == 0)
+        assert lost == [1]
+        lost.clear()
+        stream.reached.clear()
+
+
+class Heavy:
+    """What a decision refers to besides what its line says: the request, the token and its claims."""
+
+
+def test_a_line_that_waits_keeps_nothing_of_its_check(log: DecisionLog, stream: Stream) -> None:
+    """The request, the token and the claims of a check are gone while its line waits for the reader."""
+    stuck(log, stream)
+    heavy = Heavy()
+    there = weakref.ref(heavy)
+    log(ENTRY._replace(decision=replace(ALLOWED, evaluation=cast("Any", heavy))))
+    del heavy
+
+    assert there() is None
+
+
+def test_what_waits_takes_no_more_memory_than_it_may(
+    log: DecisionLog, stream: Stream, lost: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mebibyte of lines is a mebibyte of memory, whatever the entries were made of; 5 % is for how memory is handed out."""
+    monkeypatch.setattr(decision_log, "MAX_WAITING_BYTES", 1_048_576)
+    stuck(log, stream)
+    claims = {"name": "é" * 1_000}
+    log(ENTRY)
+    for _ in [ENTRY._replace() for _ in range(4_000)]:
+        pass  # Python keeps some tuples for later use: let it have them before
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(4_000):
+            decision = Allow(api="pets", route="GET /pets", metadata={"email": f"{number}" * 2_000}, logged=claims if number % 2 else {})
+            log(ENTRY._replace(host=f"host-{number}", decision=decision))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert sum(lost) > 0
+    assert 0.5 * 1_048_576 < after - before < 1.05 * 1_048_576
 
 
 @pytest.mark.parametrize(
