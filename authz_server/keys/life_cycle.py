@@ -16,6 +16,7 @@ LEAST_REFRESH_SECONDS: Final = 60.0
 GREATEST_REFRESH_SECONDS: Final = 900.0  # a key that leaves the set stops working within this time, whatever max-age says
 LATE_SECONDS: Final = 10.0  # after a fetch became due; then its keys are past their refresh
 UNSEEN_KID_SECONDS: Final = 10.0  # at most one fetch for unseen kids in this time
+IN_VAIN_PER_SECOND: Final = 10.0  # fetches for unseen kids that bring nothing, of all pools together: a hundred pools are never put off
 START_UP_ABSENCE_SECONDS: Final = 1.0  # for a kid that waited for the first fetch, which may have come just before its key
 FIRST_FETCH_SECONDS: Final = 10.0  # for which a pool that was not tried yet keeps the process from being ready
 LONGEST_ABSENCE_SECONDS: Final = 300.0
@@ -92,6 +93,15 @@ class PoolState:
     def tried(self, now: float) -> bool:
         """Whether nobody needs to wait for the first fetch any more: it has ended, keys are here all the same, or it took too long to come."""
         return self.attempted_at is not None or self.usable(now) or now - self.due >= FIRST_FETCH_SECONDS
+
+    def rests(self, now: float, sharing: int) -> bool:
+        """Whether it is too early for another fetch that only unseen kids ask for, after one in vain.
+
+        Args:
+            now: the present.
+            sharing: pools whose last fetch was in vain; what the process affords is shared out equally among them.
+        """
+        return self.attempted_at is not None and now < min(self.due, self.attempted_at + sharing / IN_VAIN_PER_SECOND)
 
     @property
     def standing(self) -> Standing:
@@ -196,6 +206,20 @@ def failed(state: PoolState, now: float, spread: float) -> PoolState:
     longest = REFRESH_SECONDS if has_keys else KEYLESS_RETRY_SECONDS / (1 + JITTER)
     wait = min(longest, FIRST_RETRY_SECONDS * 2 ** min(state.failures, 20)) * (1 + JITTER * spread)
     return replace(state, due=min(now + wait, end) if has_keys else now + wait, attempted_at=now, failures=state.failures + 1)
+
+
+def is_in_vain(before: PoolState, after: PoolState, now: float) -> bool:
+    """Say whether a fetch that checks waited for was in vain.
+
+    Args:
+        before: the state before the fetch.
+        after: the state after it.
+        now: when it ended.
+
+    Returns:
+        Whether it brought no other keys, and nothing but unseen kids asked for it: there were keys, and it was not due.
+    """
+    return before.usable(now) and now < before.due and after.changed_at == before.changed_at
 
 
 def configured(state: PoolState, settings: KeySettings) -> PoolState:

@@ -10,7 +10,7 @@ from authz_server.core.decisions import Denied
 from authz_server.core.reasons import Reason
 from authz_server.core.tokens import Key
 from authz_server.core.user_pools import UserPool
-from authz_server.keys.life_cycle import MAX_ABSENT_KIDS, Kept, Miss, PoolState, configured, find, restored
+from authz_server.keys.life_cycle import MAX_ABSENT_KIDS, Kept, Miss, PoolState, configured, find, is_in_vain, restored
 
 MAX_KID_LENGTH: Final = 128  # of one that is worth remembering; Cognito's have 44
 
@@ -23,9 +23,17 @@ class PoolKeys:
         clock: monotonic seconds.
         ask: called when the first check waits for a fetch, also for one that is due or under way.
         kept: what an earlier process left of them, or None.
+        in_vain: the keys of the process whose last fetch was in vain; these come and go.
     """
 
-    def __init__(self, pool: UserPool, clock: Callable[[], float], ask: Callable[["PoolKeys"], None], kept: Kept | None = None) -> None:
+    def __init__(
+        self,
+        pool: UserPool,
+        clock: Callable[[], float],
+        ask: Callable[["PoolKeys"], None],
+        kept: Kept | None = None,
+        in_vain: set["PoolKeys"] | None = None,
+    ) -> None:
         now = clock()
         state = PoolState(due=now, ceiling=pool.settings.stale_ceiling)
         self.pool = pool
@@ -34,6 +42,7 @@ class PoolKeys:
         self.misses = dict.fromkeys(Miss, 0)
         self.waiting = 0  # checks that have joined the fetch that is under way
         self._asked: set[str] = set()
+        self._in_vain = set[PoolKeys]() if in_vain is None else in_vain
         self._clock = clock
         self._ask = ask
         self._lock = threading.Lock()
@@ -48,6 +57,8 @@ class PoolKeys:
             if now > state.fresh_until:
                 self.stale_uses += 1
             return found
+        if found is Miss.FETCH and self in self._in_vain and state.rests(now, len(self._in_vain)):
+            found = Miss.UNAVAILABLE
         with self._lock:
             self.misses[found] += 1
         if found is Miss.ABSENT:
@@ -97,6 +108,10 @@ class PoolKeys:
     def put(self, state: PoolState) -> None:
         """Swap in what a fetch brought, and wake those who wait for it."""
         with self._lock:
+            if self.waiting and is_in_vain(self.state, state, self._clock()):
+                self._in_vain.add(self)
+            else:
+                self._in_vain.discard(self)
             self.state = state
             fetch, self._fetch = self._fetch, None
             self.waiting = 0
@@ -111,8 +126,9 @@ class PoolKeys:
             self.state = configured(self.state, pool.settings)
 
     def release(self) -> None:
-        """Wake those who wait although nothing was fetched."""
+        """Wake those who wait although nothing was fetched, and nothing will be."""
         self.put(self.state)
+        self._in_vain.discard(self)
 
 
 def _under_way() -> Future[None]:
@@ -160,6 +176,7 @@ class KeyStore:
         self._refresher = refresher
         self._kept = kept
         self._pools: dict[UserPool, PoolKeys] = {}
+        self._in_vain: set[PoolKeys] = set()
 
     def keys(self, pool: UserPool) -> PoolKeys:
         """Give the keys of a pool, and begin to fetch them when they are new.
@@ -172,7 +189,8 @@ class KeyStore:
         """
         keys = self._pools.get(pool)
         if keys is None:
-            keys = self._pools[pool] = PoolKeys(pool, self._clock, self._refresher.ask, self._kept(pool) if self._kept else None)
+            kept = self._kept(pool) if self._kept else None
+            keys = self._pools[pool] = PoolKeys(pool, self._clock, self._refresher.ask, kept, self._in_vain)
             self._refresher.watch(keys)
         elif keys.pool.settings != pool.settings:
             self._refresher.configure(keys, pool)

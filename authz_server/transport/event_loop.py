@@ -25,7 +25,8 @@ from authz_server.transport.wrong_protocol import spoken
 
 MAX_CONNECTIONS: Final = 1_024  # and never more than half of the files that this process may open
 MAX_CHECKS: Final = 10_000  # in progress: what is answered in some 0.2 s, less than half of what Envoy gives a try
-MAX_WAITING: Final = 64  # checks that wait for keys at one time
+MAX_WAITING: Final = 1_024  # checks that wait for keys
+MAX_JOINED: Final = 64  # of these for one fetch; a user pool has one at a time
 GREETING_SECONDS: Final = 10.0  # for a peer to say how it begins, which with TLS comes after the handshake
 SHORTEST_GREETING: Final = 33  # octets: HTTP/2's preface and a SETTINGS frame without any
 LONGEST_GREETING: Final = 120  # octets, acknowledgements of ours included; who has sent more has asked
@@ -124,7 +125,7 @@ class EventLoopDoor:
 
     def wait(self, check: Wait, seconds: float, reply: Reply) -> Cancel:
         """Answer a check when the fetch it waits for ends, or in so many seconds, see `Peer.wait`."""
-        if self._waiting >= MAX_WAITING:
+        if self._waiting >= MAX_WAITING or len(self._joined.get(check.fetch, ())) >= MAX_JOINED:
             reply(check.refuse())
             return lambda: None
         self._waiting += 1

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from threading import BoundedSemaphore, Event, Thread
+from threading import Event, Thread
 from typing import Final
 
 import grpc
@@ -20,6 +20,7 @@ from authz_server.transport.grpcio_held import OpenCalls
 from authz_server.transport.grpcio_queue import Queue, Queued, move
 from authz_server.transport.grpcio_releases import choose_pools
 from authz_server.transport.guard import OPEN, Guard
+from authz_server.transport.places import Places
 from authz_server.transport.sockets import bound, guarded, most_connections
 
 THREADS: Final = 8
@@ -47,7 +48,7 @@ class GrpcioDoor:
 
     Args:
         check: answers checks.
-        threads: how many checks run at once; at most half of them may wait for keys.
+        threads: how many checks run at once; half of them may wait for the keys of one user pool, and three quarters for any.
         guard: who may connect.
         max_checks: how many may be in progress, be it that they run or that they wait for a thread.
     """
@@ -55,7 +56,7 @@ class GrpcioDoor:
     def __init__(self, check: Check, threads: int = THREADS, guard: Guard = OPEN, max_checks: int = MAX_CHECKS) -> None:
         self._check = check
         self._guard = guard
-        self._waiting = BoundedSemaphore(max(1, threads // 2))
+        self._places = Places(max(1, 3 * threads // 4), max(1, threads // 2))
         half_open = OpenCalls(MAX_HALF_OPEN, time.monotonic, HALF_OPEN_SECONDS)
         reflecting = OpenCalls(MAX_REFLECTIONS, time.monotonic, HALF_OPEN_SECONDS)
         watching = OpenCalls(MAX_WATCHES, time.monotonic)
@@ -144,13 +145,14 @@ class GrpcioDoor:
         answer = self._check(data)
         if isinstance(answer, bytes):
             return answer
-        if not self._waiting.acquire(blocking=False):
+        fetch = answer.fetch
+        if not self._places.take(fetch):
             return answer.refuse()
         try:
-            _wait(answer.fetch, patience(left), context)
+            _wait(fetch, patience(left), context)
         finally:
-            self._waiting.release()
-        return answer.resume() if answer.fetch.done() else answer.refuse()
+            self._places.leave(fetch)
+        return answer.resume() if fetch.done() else answer.refuse()
 
     def _refuse(self) -> bytes:
         return self._check.refuse(None, 0.0)

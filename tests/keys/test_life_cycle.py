@@ -29,6 +29,7 @@ from authz_server.keys.life_cycle import (
     failed,
     fetched,
     find,
+    is_in_vain,
     restored,
 )
 from authz_server.keys.store import PoolKeys
@@ -288,6 +289,40 @@ def test_who_waited_for_the_first_fetch_has_his_answer() -> None:
     assert find(state, "another", 100.0) is Miss.FETCH
     assert find(state, "made up", 101.0) is Miss.FETCH
     assert in_vain(state, 101.0, "made up").absent == {"made up": Absence(111.0, 10.0)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "now", "expected"),
+    [
+        pytest.param(SECOND_GOOD, fetched(SECOND_GOOD, Good(KNOWN), 500.0, 0.0), 500.0, True, id="the same keys"),
+        pytest.param(SECOND_GOOD, failed(SECOND_GOOD, 500.0, 0.0), 500.0, True, id="a failure"),
+        pytest.param(SECOND_GOOD, fetched(SECOND_GOOD, Good(key_set("new")), 500.0, 0.0), 500.0, False, id="other keys"),
+        pytest.param(SECOND_GOOD, fetched(SECOND_GOOD, Good(KNOWN), 700.0, 0.0), 700.0, False, id="it was due"),
+        pytest.param(START, FIRST_GOOD, 100.0, False, id="the first fetch"),
+        pytest.param(FIRST_BAD, failed(FIRST_BAD, 100.5, 0.0), 100.5, False, id="no keys yet"),
+    ],
+)
+def test_a_fetch_is_in_vain_when_nothing_but_unseen_kids_asked_for_it(
+    *, before: PoolState, after: PoolState, now: float, expected: bool
+) -> None:
+    """It was not due, there were keys already, and it brought no others."""
+    assert is_in_vain(before, after, now) is expected
+
+
+@pytest.mark.parametrize(
+    ("now", "sharing", "expected"),
+    [(400.0, 1, True), (400.1, 1, False), (409.9, 100, True), (410.0, 100, False), (499.9, 1_000, True), (500.0, 1_000, False)],
+)
+def test_a_pool_rests_for_its_share_of_what_the_process_affords(*, now: float, sharing: int, expected: bool) -> None:
+    """Ten fetches in vain a second are shared out equally; a hundred pools have one in ten seconds each, which is what they have in any case."""
+    assert SECOND_GOOD.rests(now, sharing) is expected
+
+
+def test_a_pool_rests_no_longer_than_until_its_next_fetch_is_due() -> None:
+    """However many pools share, a rotation is noticed by the refresh; and a pool that was never tried does not rest."""
+    assert SECOND_GOOD.rests(699.9, 100_000)
+    assert not SECOND_GOOD.rests(700.0, 100_000)
+    assert not START.rests(0.0, 1)
 
 
 class Life(RuleBasedStateMachine):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from authz_server.core.authorizers import KeysPending
+from authz_server.core.decisions import Denied
 from authz_server.core.user_pools import KeySettings
 from authz_server.core.user_pools import UserPool as Place
 from authz_server.keys import life_cycle
@@ -20,7 +21,7 @@ from authz_server.keys import refresher as refreshing
 from authz_server.keys.fetch import Answer, Fetch, FetchError
 from authz_server.keys.life_cycle import PoolState, Standing
 from authz_server.keys.refresher import PLACES, KeyRefresher
-from authz_server.keys.store import PoolKeys
+from authz_server.keys.store import KeyStore, PoolKeys
 from authz_server.testing import ManualClock, UserPool
 from tests.waiting import PATIENCE
 
@@ -734,3 +735,51 @@ def test_what_became_due_while_the_machine_slept_is_fetched_soon(
 
     assert observer.next().keys is keys
     assert observer.told.empty()
+
+
+def test_a_rotation_is_noticed_at_once_whatever_is_made_up_for_other_pools(
+    make: Make, pool: UserPool, rotating: UserPool, clock: ManualClock, observer: Observer
+) -> None:
+    """Where kids are made up for three hundred pools, each costs one fetch, and the next one is put off; the pool beside them has its new key at once."""
+    begun: list[str] = []
+    documents: dict[str, bytes] = {}
+
+    async def fetch(place: Place, _: str | None) -> Answer:
+        begun.append(place.jwks)
+        return Answer(documents.get(place.jwks, pool.jwks_document()))
+
+    refresher = make(fetch)
+    store = KeyStore(clock, refresher)
+    quiet, *attacked = [store.keys(place) for place in places(301)]
+    for _ in store.all():
+        observer.next()
+    clock.advance(11.0)
+    for waiting in [pending(keys, "made up") for keys in attacked]:
+        waiting.result(PATIENCE)
+    clock.advance(11.0)
+    for keys in attacked:
+        with pytest.raises(Denied):
+            keys.find("made up, too")
+    let_run(refresher)
+    assert len(begun) == 301 + 300
+
+    rotating.rotate()
+    documents[quiet.pool.jwks] = rotating.jwks_document()
+    pending(quiet, rotating.id_key.kid).result(PATIENCE)
+    assert quiet.find(rotating.id_key.kid).kid == rotating.id_key.kid
+    clock.advance(20.0)
+    pending(attacked[0], "made up again").result(PATIENCE)
+    assert len(begun) == 301 + 300 + 2
+
+
+@pytest.mark.usefixtures("_no_retry")
+def test_a_pool_without_keys_is_never_put_off(make: Make, pool: UserPool, clock: ManualClock, observer: Observer) -> None:
+    """There the kid of every good token is unseen."""
+    store = KeyStore(clock, make(World(pool.jwks_document())))
+    all_keys = [store.keys(place) for place in places(300, "bad")]
+    for _ in range(3):
+        for _ in all_keys:
+            assert observer.next().outcome == "connection"
+        clock.advance(10.0)
+        for keys in all_keys:
+            pending(keys, "of a good token")

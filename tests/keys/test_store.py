@@ -413,3 +413,104 @@ def test_all_keys_can_be_fetched_again(clock: ManualClock, refresher: Recorder, 
     store.renew()
 
     assert refresher.told == [("renew", each) for each in keys]
+
+
+def crowd(store: KeyStore, place: Place, good: KeySet, count: int) -> list[PoolKeys]:
+    """Have so many pools whose first fetch was good."""
+    made = [store.keys(replace(place, id=f"pool {number}")) for number in range(count)]
+    for keys in made:
+        keys.put(fetched(keys.state, Good(good), keys.state.due, 0.0))
+    return made
+
+
+def attack(crowd: list[PoolKeys], good: KeySet, clock: ManualClock, seconds: int) -> list[int]:
+    """Make up a kid for each pool in each second, and let each fetch that a check waits for end at once; count the fetches of each second."""
+    counts = []
+    for _ in range(seconds):
+        clock.advance(1.0)
+        count = 0
+        for keys in crowd:
+            try:
+                keys.find(f"made up at {clock.now}")
+            except KeysPending:
+                keys.put(fetched(keys.state, Good(good, asked=keys.asked()), clock.now, 0.0))
+                count += 1
+            except Denied:
+                pass
+        counts.append(count)
+    return counts
+
+
+def test_made_up_kids_cost_one_fetch_per_pool_and_then_ten_a_second_in_all(
+    clock: ManualClock, refresher: Recorder, place: Place, good: KeySet
+) -> None:
+    """Meanwhile tokens of known keys are verified, and the pool that is left in peace has its fetch at once."""
+    quiet, *attacked = crowd(KeyStore(clock, refresher), place, good, 501)
+    counts = attack(attacked, good, clock, 290)
+
+    assert sum(counts) <= 500 + 10 * 290
+    assert counts[0] == counts[50] == counts[100] == 500
+    assert refused(attacked[0], "made up") is Reason.KEYS_UNAVAILABLE
+    assert attacked[0].find(next(iter(good.keys)))
+    pending(quiet, "new")
+
+
+def test_a_hundred_pools_are_never_put_off(clock: ManualClock, refresher: Recorder, place: Place, good: KeySet) -> None:
+    """Each may have a fetch for an unseen kid in ten seconds, as if there were no others."""
+    attacked = crowd(KeyStore(clock, refresher), place, good, 100)
+
+    assert attack(attacked, good, clock, 60)[::10] == [100] * 6
+
+
+@pytest.fixture
+def sharing(place: Place, clock: ManualClock, refresher: Recorder) -> set[PoolKeys]:
+    """So many pools whose last fetch was in vain that the share of each is none."""
+    return {PoolKeys(place, clock, refresher.ask) for _ in range(5_000)}
+
+
+@pytest.fixture
+def resting(place: Place, clock: ManualClock, refresher: Recorder, good: KeySet, sharing: set[PoolKeys]) -> PoolKeys:
+    """One more of them, whose settled time is over."""
+    keys = PoolKeys(place, clock, refresher.ask, in_vain=sharing)
+    settle(keys, good, clock)
+    pending(keys, "made up")
+    settle(keys, good, clock)
+    assert keys in sharing
+    return keys
+
+
+def test_a_check_does_not_wait_for_a_fetch_that_is_put_off(resting: PoolKeys, pool: UserPool, clock: ManualClock) -> None:
+    """Nothing can be said about its key; keys that are here verify; and when a fetch is due, the check joins it."""
+    assert refused(resting) is Reason.KEYS_UNAVAILABLE
+    assert resting.find(pool.id_key.kid)
+    assert resting.misses[Miss.UNAVAILABLE] == 1
+    clock.now = resting.state.due
+    pending(resting)
+
+
+def test_a_fetch_that_was_due_gives_a_pool_its_own_fetch_back(resting: PoolKeys, good: KeySet, clock: ManualClock) -> None:
+    """Whether checks wait for it or not: it would have been made in any case."""
+    clock.now = resting.state.due
+    pending(resting)
+    settle(resting, good, clock)
+
+    pending(resting)
+
+
+def test_other_keys_give_a_pool_its_own_fetch_back(resting: PoolKeys, rotating: UserPool, clock: ManualClock) -> None:
+    """A pool that rotates is not one that kids are made up for."""
+    settle(resting, parse(rotating.jwks_document()), clock)
+
+    pending(resting)
+
+
+def test_keys_that_leave_have_no_share(
+    place: Place, clock: ManualClock, refresher: Recorder, good: KeySet, resting: PoolKeys, sharing: set[PoolKeys]
+) -> None:
+    """What was made up for pools that left the configuration puts off no fetch of the others, even if checks wait at that moment."""
+    keys = PoolKeys(place, clock, refresher.ask, in_vain=sharing)
+    settle(keys, good, clock)
+    pending(keys)
+    for each in (keys, resting):
+        each.release()
+        assert each not in sharing

@@ -6,7 +6,7 @@ import socket
 import stat
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import grpc
@@ -60,13 +60,14 @@ def check():
 
 @pytest.fixture(params=["grpcio", "asyncio"])
 def make(request, check, monkeypatch):
-    """Make each door in turn, two of whose checks may wait."""
-    monkeypatch.setattr(event_loop, "MAX_WAITING", 2)
+    """Make each door in turn, three of whose checks may wait, and two of them for one fetch."""
+    monkeypatch.setattr(event_loop, "MAX_WAITING", 3)
+    monkeypatch.setattr(event_loop, "MAX_JOINED", 2)
     monkeypatch.setattr(doors, "MAX_WAIT_SECONDS", LONG)
     with contextlib.ExitStack() as running:
 
-        def start(guard=OPEN):
-            door = GrpcioDoor(check, 4, guard) if request.param == "grpcio" else EventLoopDoor(check, guard=guard)
+        def start(guard=OPEN, answer=check):
+            door = GrpcioDoor(answer, 4, guard) if request.param == "grpcio" else EventLoopDoor(answer, guard=guard)
             running.callback(door.stop, 0)
             return door
 
@@ -118,6 +119,25 @@ def test_a_few_checks_may_wait_and_the_rest_is_answered_at_once(check, call):
         assert call(b"known", timeout=PATIENCE) == b"at once"
         check.fetch.set_result(None)
         assert [answer.result() for answer in waiting] == [b"resumed", b"resumed"]
+
+
+def test_checks_of_one_pool_leave_a_place_for_those_of_another(make, check):
+    """However many wait for one fetch, a check that needs another one may wait, too, until all places are taken."""
+    pools = {b"": check, b"other": Waiting(), b"third": Waiting()}
+    door = make(answer=lambda data: pools[data](data))
+    port = free_port()
+    door.listen(f"127.0.0.1:{port}")
+    door.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel, ThreadPoolExecutor(5) as clients:
+        call = channel.unary_unary(CHECK)
+        asked = []
+        for some in ((b"", b"", b""), (b"other", b"third")):
+            asked.append([clients.submit(call, data, timeout=PATIENCE) for data in some])
+            assert next(as_completed(asked[-1])).result() == b"refused"
+        for each in pools.values():
+            each.fetch.set_result(None)
+        answers = [sorted(answer.result() for answer in some) for some in asked]
+        assert answers == [[b"refused", b"resumed", b"resumed"], [b"refused", b"resumed"]]
 
 
 def test_a_check_waits_never_past_its_deadline(call, monkeypatch):
