@@ -1,4 +1,4 @@
-"""The link between the supervisor and a worker: questions go down, answers come up, and its end is the end of the other side.
+"""The link between the supervisor and a worker: questions go down, answers and news come up, and its end is the end of the other side.
 
 It is a pair of sockets, one of them the worker's standard input. So there is no path or port to find, to guard or to clean up, and
 neither side can outlive the other unnoticed, however it ends.
@@ -16,7 +16,20 @@ from typing import Final, Literal, cast
 Question = Literal["ready", "metrics", "reload"]
 MAX_OPEN: Final = 16  # questions to a worker that does not answer
 
+_NEWS: Final = b"+"  # before the length of what is no answer
+
 _logger: Final = logging.getLogger(__name__)
+
+
+def write_outcome(generation: int, *, good: bool) -> str:
+    """Write the news that a configuration was loaded: the generation in force, and whether it is that one."""
+    return f"{'loaded' if good else 'kept'} {generation}"
+
+
+def read_outcome(news: str) -> tuple[int, bool]:
+    """Read what `write_outcome` wrote."""
+    word, generation = news.split()
+    return int(generation), word == "loaded"
 
 
 class Link:
@@ -24,10 +37,12 @@ class Link:
 
     Args:
         end: this side's socket.
+        news: called with what the worker says without being asked.
     """
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, news: Callable[[str], None]) -> None:
         self._end = end
+        self._news = news
         self._open: deque[tuple[Question, Future[bytes]]] = deque()
         self._gone = False
         self._lock = threading.Lock()
@@ -53,12 +68,16 @@ class Link:
         return answer
 
     def run(self) -> None:
-        """Hand out answers until the worker is gone."""
+        """Hand out answers and news until the worker is gone."""
         with self._end, self._end.makefile("rb") as answers, suppress(OSError):
-            while size := answers.readline():
-                text = answers.read(int(size))
-                if len(text) < int(size):
+            while head := answers.readline():
+                size = int(head.removeprefix(_NEWS))
+                text = answers.read(size)
+                if len(text) < size:
                     break
+                if head.startswith(_NEWS):
+                    self._news(text.decode())
+                    continue
                 question, answer = self._open.popleft()
                 if question == "metrics":
                     self.metrics = text
@@ -69,27 +88,45 @@ class Link:
             self._open.popleft()[1].set_result(b"")
 
 
-def attach(end: socket.socket, answers: Mapping[Question, Callable[[], bytes | None]], gone: Callable[[], None]) -> None:
-    """Answer from a thread: the worker's side.
+class Upward:
+    """The worker's side: answers, and tells news.
 
     Args:
         end: this side's socket.
-        answers: by question; what has nothing to say answers with a new line.
-        gone: called when the supervisor is.
     """
-    threading.Thread(target=_run, args=(end, answers, gone), name="supervisor", daemon=True).start()
 
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._lock = threading.Lock()
 
-def _run(end: socket.socket, answers: Mapping[Question, Callable[[], bytes | None]], gone: Callable[[], None]) -> None:
-    with end, end.makefile("rwb") as questions, suppress(OSError):
-        for line in questions:
-            question = cast("Question", line.decode().strip())
-            try:
-                text = answers[question]() or b"\n"
-            except Exception:
-                _logger.exception("bug: no answer to %s; please report it", question)
-                text = b"\n"
-            questions.write(b"%d\n" % len(text) + text)
-            questions.flush()
-    _logger.warning("the supervisor is gone")
-    gone()
+    def tell(self, news: str) -> None:
+        """Tell the supervisor something; nothing happens when it is gone."""
+        text = news.encode()
+        with suppress(OSError):
+            self._write(_NEWS + b"%d\n" % len(text) + text)
+
+    def attach(self, answers: Mapping[Question, Callable[[], bytes | None]], gone: Callable[[], None]) -> None:
+        """Answer from a thread.
+
+        Args:
+            answers: by question; what has nothing to say answers with a new line.
+            gone: called when the supervisor is.
+        """
+        threading.Thread(target=self._run, args=(answers, gone), name="supervisor", daemon=True).start()
+
+    def _write(self, octets: bytes) -> None:
+        with self._lock:
+            self._end.sendall(octets)
+
+    def _run(self, answers: Mapping[Question, Callable[[], bytes | None]], gone: Callable[[], None]) -> None:
+        with self._end, self._end.makefile("rb") as questions, suppress(OSError):
+            for line in questions:
+                question = cast("Question", line.decode().strip())
+                try:
+                    text = answers[question]() or b"\n"
+                except Exception:
+                    _logger.exception("bug: no answer to %s; please report it", question)
+                    text = b"\n"
+                self._write(b"%d\n" % len(text) + text)
+        _logger.warning("the supervisor is gone")
+        gone()

@@ -4,7 +4,6 @@ import gc
 import logging
 import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +38,7 @@ from authz_server.server.cpus import pinned
 from authz_server.server.events import Event
 from authz_server.server.in_force import in_force
 from authz_server.server.key_observer import KeyObserver, samples
-from authz_server.server.link import attach
+from authz_server.server.link import Upward, write_outcome
 from authz_server.server.loader import BESIDE_CHECKS, parts
 from authz_server.server.readiness import Readiness
 from authz_server.server.settings import Settings
@@ -81,6 +80,7 @@ def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | Non
     collect_rarely()
     with ExitStack() as stack:
         metrics = Metrics(__version__)
+        supervisor = None if settings.supervisor is None else Upward(settings.supervisor)
         certificates = _certificates(settings.tls, metrics)
         clock = ageing_clock()
         fetcher = Fetcher()
@@ -95,7 +95,7 @@ def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | Non
             store=store,
             revocations=revocations,
             swap=engine.swap,
-            outcome=lambda number, good: _loaded(number, metrics, store, observer, good=good),
+            outcome=lambda number, good: _loaded(number, metrics, store, observer, supervisor, good=good),
         )
         signals.hand_to(lambda event: _before_serving(event, events))
         generations.load()
@@ -123,8 +123,8 @@ def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | Non
         if settings.worker == 0:
             _logger.info("in force: %s", in_force(settings))
         _logger.info("authz-server %s listens on %s%s", __version__, ", ".join(settings.listen), _how(settings))
-        if settings.supervisor is not None:
-            _attach(settings.supervisor, events, readiness, metrics)
+        if supervisor is not None:
+            _attach(supervisor, events, readiness, metrics)
         if _until_end(events, generations, certificates, store.renew) == "drain":
             readiness.drain()
             _logger.info("draining: not serving for %g s, then finishing what is in flight", settings.drain_seconds)
@@ -201,9 +201,11 @@ def _warning(settings: Settings) -> Callable[[str], None]:
     return (lambda line: _logger.warning("%s", line)) if settings.worker == 0 else lambda _: None
 
 
-def _loaded(number: int, metrics: Metrics, store: KeyStore, observer: KeyObserver, *, good: bool) -> None:
+def _loaded(number: int, metrics: Metrics, store: KeyStore, observer: KeyObserver, supervisor: Upward | None, *, good: bool) -> None:
     """Show the running generation, and see whether its pools have keys."""
     metrics.reloaded(number, time.time(), good=good)
+    if supervisor is not None:
+        supervisor.tell(write_outcome(number, good=good))
     observer.loaded([keys.pool for keys in store.all()])
     observer.changed()
 
@@ -274,10 +276,9 @@ def _size(decision: str, verdicts: Verdicts[Any]) -> VerdictsSample:
     return VerdictsSample(decision, len(verdicts), verdicts.size, verdicts.evictions)
 
 
-def _attach(supervisor: socket.socket, events: SimpleQueue[Happening], readiness: Readiness, metrics: Metrics) -> None:
+def _attach(supervisor: Upward, events: SimpleQueue[Happening], readiness: Readiness, metrics: Metrics) -> None:
     """Answer the supervisor, and drain when it is gone: a worker left alone would hold its port against the next start."""
-    attach(
-        supervisor,
+    supervisor.attach(
         {
             "ready": lambda: readiness.report().text(),
             "metrics": metrics.text,

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from authz_server.observe.totals import SupervisorMetrics, add
 from authz_server.server.admin import Admin
 from authz_server.server.events import Event
-from authz_server.server.link import Link
+from authz_server.server.link import Link, read_outcome
 from authz_server.server.report import READY, Report
 from authz_server.server.signals import Signals
 from authz_server.server.workers import pause
@@ -55,13 +55,13 @@ class Worker:
     Args:
         number: which one.
         command: starts it.
-        put: told when it listens, and when it has ended.
+        put: told when it listens, when it has loaded a configuration, and when it has ended.
 
     Raises:
         OSError: when the system has no room for a process.
     """
 
-    def __init__(self, number: int, command: tuple[str, ...], put: "Callable[[Listens | Ended], None]") -> None:
+    def __init__(self, number: int, command: tuple[str, ...], put: "Callable[[Listens | Loaded | Ended], None]") -> None:
         self.number = number
         self.began = time.monotonic()
         self._put = put
@@ -73,7 +73,7 @@ class Worker:
                 [*command, "--worker", str(number)], stdin=theirs.fileno(), start_new_session=True
             )
             opening.pop_all()
-        self.link = Link(end)
+        self.link = Link(end, lambda news: put(Loaded(self, *read_outcome(news))))
         self.link.ask("ready").add_done_callback(lambda answer: put(Listens(self)) if answer.result() else None)
         threading.Thread(target=self._run, name=f"worker {number}", daemon=True).start()
         _logger.info("worker %d is process %d", number, self._child.pid)
@@ -91,6 +91,14 @@ class Listens(NamedTuple):
     """A worker answers."""
 
     worker: Worker
+
+
+class Loaded(NamedTuple):
+    """A worker has loaded a configuration, or refused one and keeps the generation that it has."""
+
+    worker: Worker
+    generation: int
+    good: bool
 
 
 class Ended(NamedTuple):
@@ -128,7 +136,7 @@ class Supervisor:
         self._state = State()
         self._started = False
         self._ending = False
-        self.events: SimpleQueue[Event | Listens | Ended] = SimpleQueue()
+        self.events: SimpleQueue[Event | Listens | Loaded | Ended] = SimpleQueue()
 
     def report(self) -> Report:
         """Say whether traffic may come, and why: each worker has listened, and one at least is ready now."""
@@ -170,13 +178,15 @@ class Supervisor:
                         worker.link.ask("reload")
                 case Listens(worker):
                     self._listens(worker)
+                case Loaded() as event:
+                    self._loaded(event)
                 case Ended() as event:
                     self._ended(event)
                 case "drain" | "stop" as event:
                     self._end(event)
                     return
 
-    def _next(self, until: float) -> Event | Listens | Ended | None:
+    def _next(self, until: float) -> Event | Listens | Loaded | Ended | None:
         """Wait for what happens next; None when nothing has by a moment."""
         try:
             return self.events.get(timeout=None if until == math.inf else max(0.0, until - time.monotonic()))
@@ -205,6 +215,13 @@ class Supervisor:
                 for number in range(1, self._settings.workers):
                     self._start(number)
             self._started = len(self._state.listening) == self._settings.workers
+
+    def _loaded(self, event: Loaded) -> None:
+        """Say whether a worker took a reload; how its first load ended shows in whether it listens."""
+        if not event.good:
+            _logger.error("worker %d did not take the reload, generation %d stays in force there", event.worker.number, event.generation)
+        elif event.generation > 1:
+            _logger.info("worker %d took the reload, generation %d is in force there", event.worker.number, event.generation)
 
     def _ended(self, event: Ended) -> None:
         worker = event.worker

@@ -242,6 +242,17 @@ def test_a_reload_reaches_every_worker(start_workers, pool, cognito, how):
         assert [ask(f"127.0.0.1:{port}", "GET", "/prod/new").status.code for port in server.ports] == [0, 0]
 
 
+def test_the_supervisor_says_whether_each_worker_took_a_reload(start_workers, pool, cognito):
+    """One line for each worker and reload, good or bad, with the generation that is in force there."""
+    server = start_workers()
+    server.config.write_text(configured(CONFIGURATION.replace("/status:", "/new:"), pool, cognito))
+    for number in (0, 1):
+        until(lambda number=number: f"worker {number} took the reload, generation 2 is in force there" in server.log())
+    server.config.write_text("version: 1\nnonsense: 1\n")
+    for number in (0, 1):
+        until(lambda number=number: f"worker {number} did not take the reload, generation 2 stays in force there" in server.log())
+
+
 def test_sigterm_drains_all_and_a_second_one_kills(start_workers):
     """Every endpoint says NOT_SERVING and still answers. Who signals twice does not want to wait; the status tells that calls may be cut off."""
     server = start_workers("--drain-seconds", "300")

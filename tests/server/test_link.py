@@ -2,12 +2,13 @@
 
 import logging
 import threading
-from socket import socketpair
+from queue import SimpleQueue
+from socket import SHUT_RDWR, socketpair
 
 import pytest
 
 from authz_server.server import link
-from authz_server.server.link import Link, attach
+from authz_server.server.link import Link, Upward, read_outcome, write_outcome
 from authz_server.server.report import READY
 from tests.waiting import PATIENCE
 
@@ -17,14 +18,16 @@ class Ends:
 
     def __init__(self):
         ours, self.theirs = socketpair()
-        self.link = Link(ours)
+        self.news = SimpleQueue()
+        self.link = Link(ours, self.news.put)
+        self.upward = Upward(self.theirs)
         self.gone = threading.Event()
         self.thread = threading.Thread(target=self.link.run, daemon=True)
         self.thread.start()
 
     def attach(self, **answers):
         """Let the worker answer."""
-        attach(self.theirs, answers, self.gone.set)
+        self.upward.attach(answers, self.gone.set)
 
 
 @pytest.fixture
@@ -43,6 +46,26 @@ def test_questions_wait_until_the_worker_answers(ends):
 
     assert [answer.result(PATIENCE) for answer in asked] == [READY, b"a 1\nb 2\n" * 100_000, b"\n"]
     assert ends.link.metrics == b"a 1\nb 2\n" * 100_000
+
+
+@pytest.mark.parametrize("outcome", [(1, True), (27, False)])
+def test_news_come_between_answers(ends, outcome):
+    """What a worker says without being asked, before it answers or while it does, spoils no answer."""
+    generation, good = outcome
+    ends.upward.tell(write_outcome(generation, good=good))
+    ends.attach(ready=lambda: ends.upward.tell("while it answers") or READY)
+
+    assert ends.link.ask("ready").result(PATIENCE) == READY
+    assert read_outcome(ends.news.get(timeout=PATIENCE)) == outcome
+    assert ends.news.get(timeout=PATIENCE) == "while it answers"
+
+
+def test_news_for_a_supervisor_that_is_gone_are_lost(ends):
+    """The worker goes on."""
+    ends.link._end.shutdown(SHUT_RDWR)
+    ends.thread.join(PATIENCE)
+    for _ in range(3):
+        ends.upward.tell("too late")
 
 
 def test_a_worker_that_ends_owes_nothing(ends):
@@ -77,7 +100,7 @@ def test_a_worker_is_told_when_the_supervisor_is_gone(caplog):
     """However the supervisor ends, its end of the link closes."""
     ours, theirs = socketpair()
     gone = threading.Event()
-    attach(theirs, {}, gone.set)
+    Upward(theirs).attach({}, gone.set)
     assert not gone.wait(0.05)
     ours.close()
 
