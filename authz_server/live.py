@@ -91,7 +91,9 @@ class _Process:
 
     def put(self, loaded: Loaded) -> None:
         """Decide with a configuration from now on; keys of user pools that stay are kept."""
-        self.engine.swap(compile_gateway(loaded, self._store.keys, self._revocations))
+        with self._store.draft() as keys:
+            gateway = compile_gateway(loaded, keys, self._revocations)
+        self.engine.swap(gateway)
         self._store.keep(user_pools(loaded))
 
     def fetch_ended(self, keys: PoolKeys, outcome: str, detail: str) -> None:

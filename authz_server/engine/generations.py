@@ -55,10 +55,12 @@ class Generations:
         Raises:
             ConfigurationError: with every mistake; nothing has changed.
         """
-        assembly = Assembly(self._store.keys, self._revocations).add(self._parts())
+        with self._store.draft() as keys:
+            assembly = Assembly(keys, self._revocations).add(self._parts())
+            gateway = assembly.gateway()
         if self.number:
             self._await_keys()
-        self._swap(assembly.gateway())
+        self._swap(gateway)
         self._store.keep(assembly.user_pools)
         self.number += 1
         self._outcome(self.number, True)  # noqa: FBT003 - told positionally to a callback

@@ -1,8 +1,9 @@
 """The store that checks read: a snapshot of every user pool's keys, and the one shared fetch behind an unseen kid."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from authz_server.core.authorizers import KeysPending
@@ -178,23 +179,33 @@ class KeyStore:
         self._pools: dict[UserPool, PoolKeys] = {}
         self._in_vain: set[PoolKeys] = set()
 
-    def keys(self, pool: UserPool) -> PoolKeys:
-        """Give the keys of a pool, and begin to fetch them when they are new.
+    @contextmanager
+    def draft(self) -> Iterator[Callable[[UserPool], PoolKeys]]:
+        """Give keys to a configuration in the making, which has no effect unless it comes to a good end.
 
-        Args:
-            pool: pool, issuer and place together name a set: keys from another place are never reused.
-
-        Returns:
-            The same object for the same pool.
+        Yields:
+            What gives the keys of a pool, the same object for the same pool; pool, issuer and place together name a set, so that keys
+            from another place are never reused. Once the configuration is whole, keys that are new are fetched, and each is kept as its
+            pool says.
         """
-        keys = self._pools.get(pool)
-        if keys is None:
-            kept = self._kept(pool) if self._kept else None
-            keys = self._pools[pool] = PoolKeys(pool, self._clock, self._refresher.ask, kept, self._in_vain)
-            self._refresher.watch(keys)
-        elif keys.pool.settings != pool.settings:
-            self._refresher.configure(keys, pool)
-        return keys
+        drafted: dict[UserPool, PoolKeys] = {}
+
+        def give(pool: UserPool) -> PoolKeys:
+            keys = drafted[pool] = self._pools.get(pool) or drafted.get(pool) or self._new(pool)
+            return keys
+
+        yield give
+        for pool, keys in drafted.items():
+            if pool not in self._pools:
+                self._pools[pool] = keys
+                self._refresher.watch(keys)
+            elif keys.pool.settings != pool.settings:
+                self._refresher.configure(keys, pool)
+
+    def keys(self, pool: UserPool) -> PoolKeys:
+        """Give the keys of a single pool, see `draft`."""
+        with self.draft() as give:
+            return give(pool)
 
     def keep(self, pools: tuple[UserPool, ...]) -> None:
         """Forget every pool but these."""
@@ -220,3 +231,6 @@ class KeyStore:
         now = self._clock()
         pools = self.all()
         return not pools or any(keys.state.usable(now) for keys in pools)
+
+    def _new(self, pool: UserPool) -> PoolKeys:
+        return PoolKeys(pool, self._clock, self._refresher.ask, self._kept(pool) if self._kept else None, self._in_vain)

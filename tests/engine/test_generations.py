@@ -220,7 +220,7 @@ def test_a_bug_while_loading_keeps_what_runs(tmp_path, caplog):
 
 
 def test_a_file_that_breaks_off_leaves_no_pool_behind(tmp_path):
-    """Of a load that fails halfway, no keys are watched once the next good one is in force."""
+    """Of a load that fails halfway, no keys are ever watched."""
     path, refresher = tmp_path / "authz.yaml", Prompt()
     path.write_text(written(1, {0}, None))
     store = KeyStore(lambda: 0.0, refresher)
@@ -237,6 +237,7 @@ def test_a_file_that_breaks_off_leaves_no_pool_behind(tmp_path):
     broken = True
     generations.reload()
     assert generations.number == 1
+    assert refresher.watched == {POOLS[0].id}
     broken = False
     path.write_text(written(3, {0}, None))
     generations.reload()

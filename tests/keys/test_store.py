@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -309,6 +310,26 @@ def test_new_settings_keep_the_keys(place: Place, good: KeySet, pool: UserPool, 
     assert not waiting.done()
     clock.advance(51.0)
     assert not keys.holds(good.keys[pool.id_key.kid])
+
+
+def test_a_draft_that_comes_to_no_good_end_has_no_effect(place: Place, clock: ManualClock, refresher: Recorder) -> None:
+    """Keys that are new are not watched, and those that are held keep their settings; a draft that does come to its end changes both."""
+    store = KeyStore(clock, refresher)
+    keys = store.keys(place)
+    changed, new = replace(place, settings=KeySettings(stale_ceiling=60.0)), replace(place, id="new")
+    refresher.told.clear()
+    with suppress(ZeroDivisionError), store.draft() as give:
+        assert give(changed) is keys
+        assert give(new) is give(new)
+        raise ZeroDivisionError
+    assert (store.all(), keys.pool.settings, refresher.told) == ((keys,), place.settings, [])
+
+    with store.draft() as give:
+        give(changed)
+        added = give(new)
+        assert refresher.told == []
+    assert (store.all(), keys.pool.settings) == ((keys, added), changed.settings)
+    assert refresher.told == [("configure", keys), ("watch", added)]
 
 
 def test_kept_keys_answer_at_once(place: Place, good: KeySet, pool: UserPool, clock: ManualClock, refresher: Recorder) -> None:
