@@ -18,7 +18,7 @@ MAX_TOKEN_LENGTH: Final = 16_384
 MAX_DEPTH: Final = 128  # of lists and objects in one another: what can be read can be written, too
 YEAR_10000: Final = 253_402_300_800
 
-MAX_ISSUERS: Final = 4
+MAX_ISSUERS: Final = 8
 MAX_SEEN: Final = 64  # headers that are not read twice
 MAX_SEEN_LENGTH: Final = 256
 
@@ -27,7 +27,7 @@ _PADDING: Final = (b"", None, b"==", b"=")
 # The last character of a part may only hold bits that belong to an octet: the other spellings of the same octets are refused.
 _LAST: Final = (None, None, frozenset((b"A", b"Q", b"g", b"w")), frozenset(b"%c" % character for character in b"AEIMQUYcgkosw048"))
 _ISS: Final = b'"iss"'
-_ISSUER: Final = re.compile(_ISS + rb'[ \t\r\n]*:[ \t\r\n]*"([^"\\]*(?:\\/[^"\\]*)*)"')
+_ISSUER: Final = re.compile(_ISS + rb'[ \t\r\n]*+:[ \t\r\n]*+"')
 _HEADER_TEXTS: Final = ("typ", "cty", "jku", "x5u", "x5t", "x5t#S256")  # RFC 7515 section 4.1; none of them is used
 _PKCS1: Final = PKCS1v15()
 _SHA256: Final = SHA256()
@@ -114,7 +114,8 @@ def issuers_in(payload: bytes) -> Iterator[str]:
         payload: of a token, not verified.
 
     Yields:
-        The text of each member called `iss`, four at most, wherever it stands. An issuer that is written with escapes other than `\\/` is none.
+        The text of each member called `iss`, wherever it stands, among the first eight places that read `"iss"`, names and values alike. An
+        issuer that is written with escapes other than `\\/` is none.
     """
     at = payload.find(_ISS)  # ten times as fast as a search by the expression
     for _ in range(MAX_ISSUERS):
@@ -122,7 +123,10 @@ def issuers_in(payload: bytes) -> Iterator[str]:
             return
         found = _ISSUER.match(payload, at)
         if found is not None:
-            yield found[1].replace(b"\\/", b"/").decode(errors="replace")
+            end = payload.find(b'"', found.end())
+            text = payload[found.end() : end].replace(b"\\/", b"/")  # an escaped quote leaves its backslash
+            if end >= 0 and b"\\" not in text:
+                yield text.decode(errors="replace")
         at = payload.find(_ISS, at + len(_ISS))
 
 
