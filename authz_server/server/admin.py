@@ -11,6 +11,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
+from authz_server.observe.exposition import Exposition
 from authz_server.observe.registry import CONTENT_TYPE
 from authz_server.server.report import READY
 from authz_server.transport.door import ListenError
@@ -19,6 +20,7 @@ from authz_server.transport.sockets import PRIVATE, bound
 MAX_REQUESTS: Final = 16  # at one time, with a thread each; for one more, the oldest is broken off
 REQUEST_SECONDS: Final = 10.0  # from its first octet to the last of its answer
 ENDING_SECONDS: Final = 1.0  # for the thread of a request that is broken off
+MAX_REQUEST_BYTES: Final = 8_192  # that are read, and about as many wait in the kernel
 BACKLOG: Final = 128  # or the kernel would keep probes waiting itself
 LOOK_SECONDS: Final = 0.05  # between two looks at whether to end; a server that was told to is gone that much later
 
@@ -27,28 +29,38 @@ TEXT: Final = "text/plain; charset=utf-8"
 _logger: Final = logging.getLogger(__name__)
 
 
-class _Timely(socket.SocketIO):
-    """Read a request in the time that is left: a timeout of the socket would begin anew with each octet."""
+def _read(connection: socket.socket) -> bytes:
+    """Read a request up to the empty line after its headers, and 8 KiB of it at most.
 
-    def __init__(self, connection: socket.socket, seconds: float) -> None:
-        super().__init__(connection, "r")
-        self._connection = connection
-        self._until = time.monotonic() + seconds
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._connection.settimeout(max(self._until - time.monotonic(), 0.001))  # which holds for the answer, too
-        return super().readinto(buffer)
+    Raises:
+        TimeoutError: when it does not come in time, however often an octet of it does.
+    """
+    until = time.monotonic() + REQUEST_SECONDS
+    head = b""
+    while len(head) < MAX_REQUEST_BYTES and not (b"\n\r\n" in head or b"\n\n" in head):
+        connection.settimeout(max(until - time.monotonic(), 0.001))  # which holds for the answer, too
+        received = connection.recv(MAX_REQUEST_BYTES - len(head))
+        if not received:
+            break
+        head += received
+    return head
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: "_Server"
     server_version = "authz-server"
     sys_version = ""
+    command = request_version = requestline = ""  # of a request that is not parsed
 
-    def setup(self) -> None:
-        """Give the request its time."""
-        super().setup()
-        self.rfile = io.BufferedReader(_Timely(self.connection, REQUEST_SECONDS))
+    def handle(self) -> None:
+        """Answer what the first line asks for; headers change nothing."""
+        head = _read(self.connection)
+        line, end, _ = head.partition(b"\n")
+        if end or len(head) < MAX_REQUEST_BYTES:
+            self.rfile = io.BytesIO(line + b"\n\n")
+            super().handle()
+        else:
+            self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
 
     def do_GET(self) -> None:
         """Answer one of three paths."""
@@ -153,19 +165,25 @@ class Admin:
     Args:
         address: `host:port` to bind; port 0 picks a free one.
         ready: tells whether checks can be answered, see `report.Report`.
-        metrics: the text of all metrics.
+        metrics: makes the text of all metrics.
+        clock: seconds of a clock that never jumps; metrics are made once for all who ask within one.
 
     Raises:
         ListenError: when the address is taken or none of this machine.
     """
 
-    def __init__(self, address: str, *, ready: Callable[[], bytes], metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self, address: str, *, ready: Callable[[], bytes], metrics: Callable[[], bytes], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         try:
             listening = bound(address, BACKLOG, PRIVATE)
         except ListenError as error:
             raise ListenError(f"--admin: {error}") from error
+        for each in listening:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MAX_REQUEST_BYTES)
         requests = _Requests()
-        self._servers = [_Server(each, requests, ready, metrics) for each in listening]
+        exposition = Exposition(metrics, clock)
+        self._servers = [_Server(each, requests, ready, exposition.text) for each in listening]
         self.port: int = listening[0].getsockname()[1]
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(LOOK_SECONDS,), name="admin", daemon=True).start()

@@ -137,11 +137,13 @@ class Held:
 
     def __init__(self, status: int = 200) -> None:
         self.status = status
+        self.reached = Event()
         self._go = Event()
 
     @property
     def delay(self) -> float:
         """Wait here, and no further."""
+        self.reached.set()
         self._go.wait(PATIENCE)
         return 0.0
 

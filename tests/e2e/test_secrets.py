@@ -43,7 +43,7 @@ user_pools:
   POOL: {jwks_uri: JWKS}
   OTHER_ID: {jwks_uri: OTHER_URL}
 """
-TOO_LONG = 65_537  # octets of a line, to the last one that is read: what is left unread would break the connection before the answer is
+TOO_LONG = 8_192  # octets of a line, to the last one that is read: what is left unread would break the connection before the answer is
 NAMED = {"header": "sub", "metadata": "custom:told", "log": "custom:logged"}
 CLAIMS = ("sub", "custom:told", "custom:logged", "email", "cognito:username", "cognito:groups", "jti", "event_id", "origin_jti")
 PLACES = (

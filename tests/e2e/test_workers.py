@@ -156,7 +156,7 @@ def test_a_worker_that_dies_is_replaced(start_workers):
     os.kill(server.pids["1"][0], signal.SIGKILL)
     until(lambda: "worker 1 has ended with status -9" in server.log())
 
-    assert server.sample("authz_workers") == 1 or server.sample(restarts) == 1
+    until(lambda: server.sample("authz_workers") == 1 or server.sample(restarts) == 1)
     assert ask(f"127.0.0.1:{server.port}", "GET", "/prod/status").status.code == 0
     until(lambda: server.get("/readyz")[0] == 200)
     until(lambda: server.sample(counted) == 3)
@@ -307,11 +307,11 @@ def test_a_worker_that_hangs_holds_nobody_up(start_workers):
     ask(f"127.0.0.1:{server.port + 1}", "GET", "/prod/status")
     until(lambda: server.sample("authz_check_duration_seconds_count") == 1)
     os.kill(pid, signal.SIGSTOP)
+    until(lambda: server.sample('authz_configuration_generation{worker="1"}') is None)
     with ThreadPoolExecutor(8) as scrapers:
         counts = set(scrapers.map(lambda _: server.sample("authz_check_duration_seconds_count"), range(24)))
 
     assert counts == {1}
-    assert server.sample('authz_configuration_generation{worker="1"}') is None
     until(lambda: server.get("/readyz")[0] == 200)
     assert supervisor.ANSWER_SECONDS < 1
     os.kill(pid, signal.SIGCONT)

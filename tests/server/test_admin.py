@@ -1,10 +1,13 @@
 """The admin port on real sockets: how much of it one client can hold, and for how long."""
 
 import contextlib
+import itertools
 import socket
 import threading
 import time
+import tracemalloc
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 
 import pytest
@@ -156,5 +159,97 @@ def test_readyz_says_why():
         connection.request("GET", "/readyz")
         answer = connection.getresponse()
         assert (answer.status, answer.read()) == (503, said)
+    finally:
+        served.close()
+
+
+MEBIBYTE = 1_048_576
+FLOOD = b"GET /metrics HTTP/1.1\r\n" + b"x-long: %s\r\n" % (b"a" * 60_000) * 99 + b"\r\n"
+
+
+def heard(client):
+    """Everything that the server answers, until it closes."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := client.recv(65_536):
+            received += piece
+    return received
+
+
+def test_a_request_takes_no_more_memory_than_is_read_of_it(connect, monkeypatch):
+    """Of sixteen requests with six megabytes of headers each, 8 KiB are read, and the process holds 1 MiB at most for all."""
+    monkeypatch.setattr(admin, "REQUEST_SECONDS", LONG)
+
+    def flood(client):
+        with contextlib.suppress(ConnectionError):
+            client.sendall(FLOOD)
+        return heard(client)
+
+    clients = [connect() for _ in range(admin.MAX_REQUESTS)]
+    with ThreadPoolExecutor(admin.MAX_REQUESTS) as threads:
+        tracemalloc.start()
+        try:
+            list(threads.map(flood, clients))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert peak < MEBIBYTE
+
+
+def test_what_was_not_read_of_a_request_changes_nothing(connect):
+    """The first line says what is asked for; headers that are longer than what is read are not missed."""
+    client = connect()
+    client.sendall(b"GET /healthz HTTP/1.1\r\nx-long: " + b"a" * (admin.MAX_REQUEST_BYTES - 33) + b"bb\r\n\r\n")
+
+    assert heard(client).startswith(b"HTTP/1.0 200")
+
+
+@pytest.mark.parametrize(("length", "status"), [(admin.MAX_REQUEST_BYTES, 200), (admin.MAX_REQUEST_BYTES + 1, 414)])
+def test_a_first_line_that_is_longer_than_what_is_read_is_refused(connect, length, status):
+    """With the status for it; one that just fits is answered."""
+    client = connect()
+    line = b"GET /healthz?%s HTTP/1.1\n"
+    client.sendall(line % (b"a" * (length - len(line) + 2)))
+
+    assert heard(client).startswith(b"HTTP/1.0 %d" % status)
+
+
+def test_a_request_line_is_answered_when_its_client_says_no_more(connect):
+    """A client that ends its side after the line need send no headers."""
+    client = connect()
+    client.sendall(b"GET /healthz HTTP/1.0\r\n")
+    client.shutdown(socket.SHUT_WR)
+
+    assert heard(client).endswith(b"alive\n")
+
+
+def test_metrics_are_made_once_for_all_who_ask_within_a_second():
+    """However many ask at one moment, and one after the other; those of the next second get a text of their own."""
+    made, now = itertools.count(1), [0.0]
+    going, go = threading.Event(), threading.Event()
+
+    def make():
+        going.set()
+        assert go.wait(PATIENCE)
+        return b"text %d" % next(made)
+
+    served = Admin("127.0.0.1:0", ready=bytes, metrics=make, clock=lambda: now[0])
+
+    def scrape(_=None):
+        with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/metrics", timeout=PATIENCE) as answer:
+            return answer.read()
+
+    try:
+        with ThreadPoolExecutor(8) as scrapers:
+            asked = [scrapers.submit(scrape) for _ in range(8)]
+            assert going.wait(PATIENCE)
+            go.set()
+            assert {each.result() for each in asked} == {b"text 1"}
+        now[0] = 0.999
+        assert scrape() == b"text 1"
+        now[0] = 1.0
+        assert scrape() == b"text 2"
+        assert scrape() == b"text 2"
     finally:
         served.close()
