@@ -11,8 +11,11 @@ that a certificate does state are verified without it.
 import ssl
 from typing import Final
 
+from authz_server import files
+
 FLAGS_ON: Final = ssl.VERIFY_X509_PARTIAL_CHAIN
 FLAGS_OFF: Final = ssl.VERIFY_X509_STRICT
+MAX_SIZE: Final = 8 * 2**20  # of a file of certificates: those of all authorities of a system have some 200 KiB
 
 
 def client_context(ca_file: str | None = None) -> ssl.SSLContext:
@@ -32,7 +35,8 @@ def client_context(ca_file: str | None = None) -> ssl.SSLContext:
     if ca_file is None:
         context.load_default_certs()
     else:
-        context.load_verify_locations(cafile=ca_file)
+        with files.opened(ca_file, MAX_SIZE) as descriptor:
+            context.load_verify_locations(cafile=f"/proc/self/fd/{descriptor}")  # this very file; OpenSSL takes a path only
     return context
 
 

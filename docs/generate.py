@@ -17,6 +17,7 @@ MADE = "<!-- Made by `make docs`; change the code instead. -->"
 LABELS = {
     "api": "name of an api; empty when none was found",
     "decision": "`allow`, `deny`, or `unavailable` for whatever is answered with a 5xx; of verdicts, which repeat no 5xx: `allow` or `deny`",
+    "files": "`configuration` or `certificate`",
     "operation": "`read` or `write`",
     "outcome": "of key sets: see [keys.md](keys.md#metrics); of looks at the list of revocations: `ok` or `failed`",
     "protocol": "what a client spoke: `http1`, `tls` to a port without it, `plaintext` to a port with TLS",
@@ -72,6 +73,7 @@ def _measured() -> Metrics:
     measured.show_verdicts(lambda: [VerdictsSample("", 0, 0, 0)])
     measured.show_certificate(lambda: CertificateSample(expires=0, valid_from=0, reloaded_at=0, good=True))
     measured.show_revocations(lambda: RevocationsSample(0, 0, 0, known=True))
+    measured.show_watches(lambda: {"": 0})
     measured.show_wrong_protocols(lambda: {"": 0})
     return measured
 

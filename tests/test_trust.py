@@ -8,7 +8,8 @@ import pytest
 from authz_server.core.revocations import Revocation
 from authz_server.core.user_pools import KeySettings, UserPool
 from authz_server.keys.fetch import Fetcher, FetchError
-from authz_server.revocations.shared import add, connect
+from authz_server.revocations.server import connect
+from authz_server.revocations.shared import add
 from authz_server.revocations.source import RevocationsError
 from authz_server.trust import client_context, distrust
 from tests.authority import SERVER, Authority

@@ -13,6 +13,7 @@ from authz_server.cli import options
 
 if TYPE_CHECKING:
     from authz_server.cli.report import Asked, Format, Report
+    from authz_server.config.documents import Document
     from authz_server.core.user_pools import UserPool
 
 FETCH_SECONDS: Final = 5.0
@@ -58,11 +59,23 @@ def _report(file: str, *, fetch: bool) -> "Report":
 
     name = documents.STANDARD_INPUT if file == "-" else file
     try:
-        read = documents.from_bytes(sys.stdin.buffer.read(documents.MAX_SIZE + 1)) if file == "-" else documents.from_file(Path(file))
-        loaded = load_document(documents.unwrap(read), os.environ)
+        loaded = load_document(documents.unwrap(_document(file)), os.environ)
     except ConfigurationError as error:
         return Report(name, problems=error.problems)
     return Report(name, loaded=loaded, asked=asyncio.run(_ask(user_pools(loaded))) if fetch else ())
+
+
+def _document(file: str) -> "Document":
+    """Read what was given; a person who gives a pipe, as `validate <(…)` does, waits for it."""
+    from authz_server.config import documents  # noqa: PLC0415 - as above
+
+    if file == "-":
+        return documents.from_bytes(sys.stdin.buffer.read(documents.MAX_SIZE + 1))
+    path = Path(file)
+    if not path.is_fifo():
+        return documents.from_file(path)
+    with path.open("rb") as pipe:
+        return documents.from_bytes(pipe.read(documents.MAX_SIZE + 1), file, path)
 
 
 async def _ask(pools: Sequence["UserPool"]) -> list["Asked"]:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import yaml
 from yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, MappingStartEvent, ScalarEvent
 
+from authz_server import files
 from authz_server.config.problems import ConfigurationError, Problem
 
 MAX_SIZE: Final = 64 * 1024 * 1024
@@ -59,7 +60,7 @@ def from_file(path: Path) -> Document:
     """Read a file.
 
     Args:
-        path: of at most 64 MiB of UTF-8.
+        path: of a regular file of at most 64 MiB of UTF-8.
 
     Returns:
         The document.
@@ -68,8 +69,7 @@ def from_file(path: Path) -> Document:
         ConfigurationError: when it cannot be read to its end.
     """
     try:
-        with path.open("rb") as file:
-            return from_bytes(file.read(MAX_SIZE + 1), str(path), path)
+        return from_bytes(files.read(path, MAX_SIZE), str(path), path)
     except OSError as error:
         raise Document(str(path), "", path).error(f"the file can not be read: {error.strerror}") from None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from authz_server import files
 from authz_server.core.revocations import Revocations
 from authz_server.engine.watch import FileWatch
 from authz_server.keys.clock import ageing_clock
@@ -16,8 +17,9 @@ from authz_server.revocations.file import FileList
 from authz_server.revocations.source import Observer, RevocationsError, Source
 
 if TYPE_CHECKING:
-    from authz_server.revocations.shared import Server
+    from authz_server.revocations.server import Server
 
+MAX_PASSWORD_SIZE: Final = 65_536
 SCHEMES: Final = ("redis://", "rediss://", "unix://")
 
 
@@ -44,7 +46,7 @@ class Place:
         """Name it without its password."""
         if not self.is_shared:
             return self.where
-        from authz_server.revocations.shared import name_of  # noqa: PLC0415 - an extra brings what it needs
+        from authz_server.revocations.server import name_of  # noqa: PLC0415 - an extra brings what it needs
 
         return name_of(self.where)
 
@@ -79,6 +81,7 @@ def following(place: Place, revocations: Revocations, observer: Observer) -> Ite
     path = Path(place.where)
     listed = FileList(path, revocations, observer, ageing_clock())
     watch = FileWatch([path], listed.reload)
+    listed.counts(watch.age)
     listed.reload()  # it may have changed before somebody watched
     try:
         yield listed
@@ -99,7 +102,7 @@ def connected(place: Place) -> "Server":
         RevocationsError: when the extra is missing, or URL or password can not be read.
     """
     try:
-        from authz_server.revocations.shared import connect  # noqa: PLC0415 - an extra brings what it needs
+        from authz_server.revocations.server import connect  # noqa: PLC0415 - an extra brings what it needs
     except ModuleNotFoundError as error:
         raise RevocationsError(f"a list in Redis needs {error.name}: pip install 'authz-server[redis]'") from error
     return connect(place.where, None if place.password_file is None else _password(place.password_file))
@@ -107,6 +110,8 @@ def connected(place: Place) -> "Server":
 
 def _password(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RevocationsError(f"{path}: the password can not be read ({type(error).__name__})") from error
+        return files.read(path, MAX_PASSWORD_SIZE).decode().strip("\r\n")
+    except OSError as error:
+        raise RevocationsError(f"{path}: the password can not be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise RevocationsError(f"{path}: the password can not be read (it is not UTF-8)") from error

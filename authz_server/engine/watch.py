@@ -1,6 +1,5 @@
 """Watch files for new content."""
 
-import hashlib
 import logging
 import threading
 import time
@@ -11,9 +10,13 @@ from typing import Final
 
 from watchfiles import watch
 
+from authz_server import files
+from authz_server.keys.clock import ageing_clock
 from authz_server.observe.logs import bug
 
 LOOK_SECONDS: Final = 0.5  # at what the system tells nothing about, such as a file behind a link, or on a disk of another machine
+CLOSE_SECONDS: Final = 2.0
+MAX_SIZE: Final = 64 * 2**20  # of a file; no larger one is read by anybody
 READ_SECONDS: Final = 10.0  # after which a file is read whatever it looks like
 
 State = tuple[int, ...]
@@ -31,26 +34,35 @@ class FileWatch:
     and the certificates, does not know yet how that ends, and returns None: a change or SIGHUP repeats it. An exception is a bug: it is
     logged, and tried again READ_SECONDS later.
 
+    A read that does not end, as on a disk that is gone, holds up this watch alone: `age` grows, which a metric shows.
+
     Args:
         paths: the files.
         changed: called from the watching thread; returns whether to call it again.
+        clock: seconds, which go on while the machine is suspended.
     """
 
-    def __init__(self, paths: Collection[Path], changed: Callable[[], bool | None]) -> None:
+    def __init__(self, paths: Collection[Path], changed: Callable[[], bool | None], clock: Callable[[], float] | None = None) -> None:
         self._paths = paths
         self._changed = changed
+        self._clock = clock or ageing_clock()
         self._states = self._look()
         self._digests = self._read()
         self._read_at = time.monotonic()
         self._again_at = inf
+        self.looked_at = self._clock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="file watch", daemon=True)
         self._thread.start()
 
+    def age(self) -> float:
+        """Seconds since a look at the files ended; it begins anew every LOOK_SECONDS."""
+        return self._clock() - self.looked_at
+
     def close(self) -> None:
         """Stop watching."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(CLOSE_SECONDS)  # a look that does not end must not keep the process from ending
 
     def _run(self) -> None:
         try:
@@ -80,10 +92,12 @@ class FileWatch:
         """Read what looks other than before or is to be tried again, and now and then what does not."""
         if self._look() != self._states or time.monotonic() >= min(self._read_at + READ_SECONDS, self._again_at):
             self._compare()
+        self.looked_at = self._clock()
 
     def _compare(self) -> None:
         self._states, self._read_at = self._look(), time.monotonic()  # before it is read: what comes later looks other next time
         digests = self._read()
+        self.looked_at = self._clock()
         if digests != self._digests or self._read_at >= self._again_at:
             self._digests = digests
             self._again_at = self._read_at + self._call()
@@ -118,6 +132,8 @@ def _state(path: Path) -> State:
 
 def _digest(path: Path) -> bytes:
     try:
-        return hashlib.sha256(path.read_bytes()).digest()
+        return files.digest(path, MAX_SIZE)
+    except files.UnusableFileError as error:  # whoever reads it says so, once for each kind of it
+        return str(error).encode()
     except OSError:  # between removal and replacement
         return b""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from authz_server import files
 from authz_server.core.user_pools import UserPool, configured_endpoint
 from authz_server.keys import authorities
 from authz_server.keys.jwks import MAX_DOCUMENT_SIZE
@@ -181,5 +182,7 @@ def max_age(cache_control: str) -> float | None:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(MAX_DOCUMENT_SIZE + 1)
+    try:
+        return files.read(path, MAX_DOCUMENT_SIZE)
+    except files.UnusableFileError as error:
+        raise FetchError("file", f"{path} cannot be read: {error.strerror}") from error

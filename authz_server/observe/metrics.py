@@ -17,6 +17,7 @@ from authz_server.observe.samples import (
     RevocationsSample,
     VerdictFamilies,
     VerdictsSample,
+    WatchFamily,
     WrongProtocolFamily,
 )
 from authz_server.observe.tallies import BUCKETS, Checks, Labels, Tally
@@ -151,6 +152,10 @@ class Metrics:
     def show_revocations(self, sample: Callable[[], RevocationsSample]) -> None:
         """Read the state of the list of revocations at each scrape."""
         self.registry.register(RevocationFamilies(sample))
+
+    def show_watches(self, ages: Callable[[], Mapping[str, float]]) -> None:
+        """Read at each scrape how many seconds ago watched files were looked at, by what they hold."""
+        self.registry.register(WatchFamily(ages))
 
     def show_wrong_protocols(self, counts: Callable[[], Mapping[str, int]]) -> None:
         """Read at each scrape how many clients spoke another protocol than the gRPC port, by which."""

@@ -191,6 +191,28 @@ class RevocationFamilies(Collector):
             yield GaugeMetricFamily(f"authz_revocations{name}", f"With --revocations: {documentation}", value)
 
 
+class WatchFamily(Collector):
+    """Show how long ago watched files were looked at.
+
+    Args:
+        ages: seconds, by what the files hold.
+    """
+
+    def __init__(self, ages: Callable[[], Mapping[str, float]]) -> None:
+        self._ages = ages
+
+    def collect(self) -> Iterator[Metric]:
+        """Read, and yield the family."""
+        family = GaugeMetricFamily(
+            "authz_watch_age_seconds",
+            "Seconds since a look at watched files ended; one that does not end, as on a disk that is gone, lets it grow.",
+            labels=["files"],
+        )
+        for files, age in self._ages().items():
+            family.add_metric([files], age)
+        yield family
+
+
 class WrongProtocolFamily(Collector):
     """Show connections to the gRPC port of clients that speak another protocol.
 

@@ -1,5 +1,6 @@
 """A file of revocations: one in each line, and comments after `#`."""
 
+import errno
 import fcntl
 import os
 import tempfile
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from authz_server import files
 from authz_server.core.revocations import Revocation, Revocations
 from authz_server.revocations.source import MAX_ENTRIES, Observer, RevocationsError
 from authz_server.revocations.text import parse, show
@@ -41,6 +43,7 @@ class FileList:
         self._observer = observer
         self._clock = clock
         self._bad_since: float | None = None
+        self._since_look: Callable[[], float] = lambda: 0.0
         self._lock = threading.Lock()  # from the reading to the end: else an old content that takes long takes the place of a new one
         self._load()
 
@@ -59,9 +62,13 @@ class FileList:
                 return isinstance(error, UnreadError)
             return False
 
+    def counts(self, since_look: Callable[[], float]) -> None:
+        """Count the seconds since the file was last looked at, too: a look that does not end says nothing."""
+        self._since_look = since_look
+
     def age(self) -> float:
-        """Seconds for which the file has been bad; 0 while it is good."""
-        return 0.0 if self._bad_since is None else self._clock() - self._bad_since
+        """Seconds for which the file has been bad, or since a look at it ended, whichever is more."""
+        return max(self._since_look(), 0.0 if self._bad_since is None else self._clock() - self._bad_since)
 
     def kept(self) -> int:
         """None: a file that is good says what is refused, and one that is bad is not taken."""
@@ -90,12 +97,12 @@ def read(path: Path) -> list[Revocation]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
-            octets = file.read(MAX_SIZE + 1)
+        octets = files.read(path, MAX_SIZE)
+    except files.UnusableFileError as error:
+        more = "; take out what is over, or use Redis" if error.errno == errno.EFBIG else ""
+        raise RevocationsError(f"{path}: cannot be read ({error.strerror}){more}") from error
     except OSError as error:
         raise UnreadError(f"{path}: cannot be read ({error.strerror}); a file without lines refuses nothing") from error
-    if len(octets) > MAX_SIZE:
-        raise RevocationsError(f"{path}: longer than {MAX_SIZE} bytes; take out what is over, or use Redis")
     text = octets.decode("utf-8", _ANY)
     return text.removesuffix("\n").split("\n") if text else []
 

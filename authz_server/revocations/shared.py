@@ -5,20 +5,18 @@ an older copy, takes nothing back.
 """
 
 import math
-import re
-import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 import redis
 
 from authz_server.core.revocations import Revocation, Revocations
+from authz_server.revocations.server import Server
 from authz_server.revocations.source import MAX_ENTRIES, Observer, RevocationsError
 from authz_server.revocations.text import parse, write
-from authz_server.trust import FLAGS_OFF, FLAGS_ON, distrust
+from authz_server.trust import distrust
 
 KEY: Final = "authz:revocations"  # a sorted set: entries without `until`, which is their score
 STREAM: Final = "authz:revocations:new"  # a stream: `entry`, `undo` with a name, or something else when the set alone says what is refused
@@ -26,16 +24,9 @@ MAX_STREAM: Final = 10_000
 RESYNC_SECONDS: Final = 60.0  # after which all of the set is read again, whatever the stream told: what is over is let go
 BLOCK_SECONDS: Final = 1.0  # for which news is waited for, or a quarter of the age that is allowed: each answer is a contact
 WATCH_SECONDS: Final = 1.0
-TIMEOUT_SECONDS: Final = 3.0
-EXCHANGE_SECONDS: Final = (
-    30.0  # for a whole command and its answer, however steadily octets come: TIMEOUT_SECONDS bounds the time between two
-)
+EXCHANGE_SECONDS: Final = 30.0  # for a whole command and its answer, however steadily octets come
 MAX_PAUSE_SECONDS: Final = 5.0
 SKEW_SECONDS: Final = 60.0  # for which what is over stays in the set: whoever's clock is behind would take it for lost
-SCHEMES: Final = ("redis", "rediss", "unix")
-
-_DATABASE: Final = re.compile("/?[0-9]*")  # redis-py takes any other for 0
-
 MAX_TOLD: Final = 100  # entries that can not be read
 MAX_NEWS: Final = 1_000  # events at one time
 WHAT_TO_DO: Final = "write them again for servers that start now, or take them back"
@@ -44,18 +35,6 @@ AFTER_ALL: Final = b"+"
 
 Events = Sequence[tuple[bytes, Mapping[bytes, bytes]]]  # their ids and fields
 Entries = dict[Revocation, float]  # as in the set: without `until`, which is the value
-
-
-class Server(NamedTuple):
-    """A server of Redis or Valkey.
-
-    Args:
-        client: speaks to it.
-        name: for logs; it holds no password.
-    """
-
-    client: "redis.Redis"
-    name: str
 
 
 class SharedList:
@@ -228,46 +207,6 @@ class SharedList:
     def _failed(self, error: Exception) -> None:
         what = str(error) if isinstance(error, RevocationsError) else _kind(error)
         self._observer.ended("failed", f"{self._name}: {what}")
-
-
-def connect(url: str, password: str | None) -> Server:
-    """Make a client; nothing is sent before the first command.
-
-    Args:
-        url: `redis://host:port/db`, `rediss://…` (TLS) or `unix:///path`, as redis-py reads it.
-        password: goes before one in the URL; or None.
-
-    Returns:
-        The server.
-
-    Raises:
-        RevocationsError: for a URL that can not be read.
-    """
-    more = {} if password is None else {"password": password}
-    timeouts = {"socket_timeout": TIMEOUT_SECONDS, "socket_connect_timeout": TIMEOUT_SECONDS}
-    try:
-        client = redis.Redis.from_url(url, **timeouts, **_flags(url), **more)
-        client.connection_pool.make_connection()  # which tells what it does not understand, and does not connect yet
-        return Server(client, name_of(url))
-    except (ValueError, TypeError, AttributeError, redis.RedisError) as error:
-        raise RevocationsError("the URL of Redis can not be read, expected rediss://HOST:PORT/DB, redis://… or unix:///PATH") from error
-
-
-def _flags(url: str) -> dict[str, list[ssl.VerifyFlags]]:
-    """See `trust`; redis-py makes a context of its own for each connection."""
-    if not url.startswith("rediss:"):
-        return {}
-    return {"ssl_include_verify_flags": [FLAGS_ON], "ssl_exclude_verify_flags": [FLAGS_OFF]}
-
-
-def name_of(url: str) -> str:
-    """Name a server for logs, or raise ValueError for a URL that redis-py takes for another than is meant."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return f"unix://{parts.path}"
-    if not _DATABASE.fullmatch(parts.path):
-        raise ValueError(parts.path)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}"
 
 
 def add(server: Server, revocation: Revocation, now: float) -> None:

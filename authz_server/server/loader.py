@@ -1,18 +1,23 @@
 """Load a configuration in a child process, so that reading a large file takes neither time nor memory from checks."""
 
-import contextlib
 import os
 import pickle
+import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
-from io import DEFAULT_BUFFER_SIZE
+from contextlib import suppress
+from io import DEFAULT_BUFFER_SIZE, BufferedReader, RawIOBase
 from pathlib import Path
-from typing import IO, Final
+from signal import SIGKILL
+from typing import IO, Any, Final
 
 from authz_server.config.parts import Part, WarningsPart
 from authz_server.config.problems import ConfigurationError, Problem
 
+LOAD_SECONDS: Final = 300.0  # for the largest file on a busy machine, and then for one that cannot be read to its end
+END_SECONDS: Final = 1.0
 BESIDE_CHECKS: Final = 15  # a niceness: on a single core, checks come first; a core that has no time at all left still gives it a thirtieth
 
 
@@ -40,42 +45,89 @@ def parts(path: Path, environment: Mapping[str, str], niceness: int = 0, warn: C
 
 
 def _sent(path: Path, environment: Mapping[str, str], niceness: int) -> Iterator[Part | WarningsPart]:
-    """Run the child and read what it sends."""
+    """Run the child and read what it sends; whatever it does, it is gone or left alone when its time is over."""
     command = [sys.executable, "-P", "-m", "authz_server.config", str(path)]  # -P: no code from where the server was started
     try:
         # A process group of its own: Ctrl-C at a terminal reaches the server, with which the child ends.
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, process_group=0)  # noqa: S603 - our own module
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0, env=environment, process_group=0)  # noqa: S603 - our own module
     except OSError as error:  # no memory, processes or files are left
         raise _problem(path, f"the loader could not be started ({error.strerror})") from error
-    failure = None
-    with child:
+    assert child.stdout is not None  # noqa: S101 - told by the arguments
+    until = time.monotonic() + LOAD_SECONDS
+    stream: IO[bytes] = BufferedReader(_Timely(child.stdout.fileno(), until))
+    failure: Exception | None = None
+    try:
         if niceness:
-            with contextlib.suppress(OSError):  # it has ended
+            with suppress(OSError):  # it has ended
                 os.setpriority(os.PRIO_PROCESS, child.pid, niceness)
-        assert child.stdout is not None  # noqa: S101 - told by the arguments
         while True:
             try:
-                part = pickle.load(child.stdout)  # noqa: S301 - our own child wrote it
+                part = pickle.load(stream)  # noqa: S301 - our own child wrote it
+            except TimeoutError:
+                raise _problem(path, f"the loader took longer than {LOAD_SECONDS:g} s; can the file be read?") from None
             except Exception as error:  # noqa: BLE001 - it has ended too early, or writes what another version of the package would read
                 failure = error
-                _read_out(child.stdout)
                 break
             if isinstance(part, list):
                 if part:
                     raise ConfigurationError(part)
                 break
             yield part
-    if child.returncode:
-        raise _problem(path, f"the loader ended with status {child.returncode}")
+        status = _status(child, stream, until)
+    finally:
+        child.kill()
+        child.stdout.close()
+        with suppress(subprocess.TimeoutExpired):  # a process that waits for a disk cannot be killed, and is not waited for
+            child.wait(END_SECONDS)
+    if status:
+        raise _problem(path, f"the loader ended with status {status}")
     if failure is not None:
         reason = f"it could not be taken over from the loader ({type(failure).__name__})"
         raise _problem(path, f"{reason}; restart the server if its package was changed") from failure
 
 
-def _read_out(stream: IO[bytes]) -> None:
-    """Read what nobody wants, so that whoever writes it ends as it would have, and its status tells why."""
-    while stream.read(DEFAULT_BUFFER_SIZE):
-        pass
+class _Timely(RawIOBase):
+    """Read a pipe up to a moment.
+
+    Args:
+        descriptor: of the pipe.
+        until: the moment, by the monotonic clock.
+    """
+
+    def __init__(self, descriptor: int, until: float) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._until = until
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLIN)
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what is there.
+
+        Raises:
+            TimeoutError: when nothing came up to the moment.
+        """
+        if not self._poll.poll(max(0.0, self._until - time.monotonic()) * 1_000):
+            raise TimeoutError
+        return os.readv(self._descriptor, [buffer])
+
+
+def _status(child: subprocess.Popen[bytes], stream: IO[bytes], until: float) -> int:
+    """Let the child end as it would, with its output read by nobody, and give the status that tells why it did.
+
+    Returns:
+        The status; that of a process which was killed when its time is over.
+    """
+    try:
+        while stream.read(DEFAULT_BUFFER_SIZE):
+            pass
+        return child.wait(max(0.0, until - time.monotonic()))
+    except (TimeoutError, subprocess.TimeoutExpired):
+        return -SIGKILL
 
 
 def _problem(path: Path, reason: str) -> ConfigurationError:

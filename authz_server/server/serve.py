@@ -35,6 +35,7 @@ from authz_server.server.admin import Admin
 from authz_server.server.certificates import Certificates
 from authz_server.server.check import Check, CheckResponses
 from authz_server.server.cpus import pinned
+from authz_server.server.errand import Errand
 from authz_server.server.events import Event
 from authz_server.server.in_force import in_force
 from authz_server.server.key_observer import KeyObserver, samples
@@ -111,9 +112,7 @@ def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | Non
             stack.callback(_admin(settings.admin, readiness, metrics).close)
         for address in settings.listen:
             door.listen(address)
-        stack.callback(FileWatch([settings.config], lambda: events.put("changed")).close)
-        if settings.tls is not None:
-            stack.callback(FileWatch(settings.tls.paths, lambda: events.put("rotate")).close)
+        _watch(settings, events, metrics, stack)
         signals.hand_to(events.put)
         with _threads_of_door(settings):
             door.start()
@@ -125,7 +124,9 @@ def serve(settings: Settings, signals: Signals, stream: TextIO, line: Line | Non
         _logger.info("authz-server %s listens on %s%s", __version__, ", ".join(settings.listen), _how(settings))
         if supervisor is not None:
             _attach(supervisor, events, readiness, metrics)
-        if _until_end(events, generations, certificates, store.renew) == "drain":
+        configuration = Errand("configuration", generations.reload)
+        certificate = None if certificates is None else Errand("certificate", certificates.reload)
+        if _until_end(events, configuration, certificate, store.renew) == "drain":
             readiness.drain()
             _logger.info("draining: not serving for %g s, then finishing what is in flight", settings.drain_seconds)
             _pause(events, settings.drain_seconds)
@@ -276,6 +277,16 @@ def _size(decision: str, verdicts: Verdicts[Any]) -> VerdictsSample:
     return VerdictsSample(decision, len(verdicts), verdicts.size, verdicts.evictions)
 
 
+def _watch(settings: Settings, events: SimpleQueue[Happening], metrics: Metrics, stack: ExitStack) -> None:
+    """Hear of changes of the configuration and of the certificate."""
+    watches = {"configuration": FileWatch([settings.config], lambda: events.put("changed"))}
+    if settings.tls is not None:
+        watches["certificate"] = FileWatch(settings.tls.paths, lambda: events.put("rotate"))
+    for watch in watches.values():
+        stack.callback(watch.close)
+    metrics.show_watches(lambda: {name: watch.age() for name, watch in watches.items()})
+
+
 def _attach(supervisor: Upward, events: SimpleQueue[Happening], readiness: Readiness, metrics: Metrics) -> None:
     """Answer the supervisor, and drain when it is gone: a worker left alone would hold its port against the next start."""
     supervisor.attach(
@@ -289,19 +300,19 @@ def _attach(supervisor: Upward, events: SimpleQueue[Happening], readiness: Readi
 
 
 def _until_end(
-    events: SimpleQueue[Happening], generations: Generations, certificates: Certificates | None, renew_keys: Callable[[], None]
+    events: SimpleQueue[Happening], configuration: Errand, certificate: Errand | None, renew_keys: Callable[[], None]
 ) -> Happening:
-    """Handle events until one asks for the end; one load answers all that came before it, and the end waits for none that has not begun.
+    """Handle events until one asks for the end, which waits for nothing that is being loaded.
 
     A person who says "reload" means keys too; a file that has changed says nothing about them.
     """
     while not (come := _come(events)) & ENDS:
-        if certificates is not None:
-            certificates.reload()
+        if certificate is not None:
+            certificate.ask()
         if "reload" in come:
             renew_keys()
         if come & LOADS:
-            generations.reload()
+            configuration.ask()
     return "stop" if "stop" in come else "drain"
 
 

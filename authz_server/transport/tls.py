@@ -12,9 +12,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
+from authz_server import files
 from authz_server.trust import unify
 
 PROTOCOL: Final = "h2"
+MAX_SIZE: Final = 8 * 2**20  # of a file: those of all authorities of a system have some 200 KiB
 CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; HTTP/2 forbids all without forward secrecy
 
 CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
@@ -107,7 +109,7 @@ def moment(when: float) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return files.read(path, MAX_SIZE)
     except OSError as error:
         raise TlsError(f"{path}: cannot be read ({error.strerror}); mount it, or let this user read it") from error
 

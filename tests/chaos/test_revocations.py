@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import jwt
 import pytest
+import redis
 
 from authz_server.core.revocations import Revocation
 from authz_server.revocations import shared
+from authz_server.revocations.server import connect as server_of
 from tests.chaos.fault import Fault
 from tests.chaos.load import id_tokens
 from tests.chaos.stage import Stage, sample
@@ -41,6 +43,10 @@ class SignOuts:
         )
         self._sign_out(self.before.token)
 
+    def client(self) -> redis.Redis:
+        """Speak to Redis."""
+        return self._redis.client()
+
     def kill(self) -> None:
         """Kill Redis."""
         self._redis.kill()
@@ -57,7 +63,7 @@ class SignOuts:
 
     def _sign_out(self, token: str) -> None:
         entry = Revocation("sub", _claim(token, "sub"), math.inf, time.time() + 3_600)
-        shared.add(shared.connect(self._redis.url, SECRET), entry, time.time())
+        shared.add(server_of(self._redis.url, SECRET), entry, time.time())
 
 
 def _claim(token: str, name: str) -> str:

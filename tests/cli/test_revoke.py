@@ -224,7 +224,8 @@ def test_a_list_that_can_not_be_written_is_told(tmp_path):
 def test_without_the_extra_a_list_in_redis_is_told_how_to_get_it(monkeypatch):
     """The command that installs it."""
     monkeypatch.setitem(sys.modules, "redis", None)
-    monkeypatch.delitem(sys.modules, "authz_server.revocations.shared", raising=False)
+    for name in ("server", "shared"):
+        monkeypatch.delitem(sys.modules, f"authz_server.revocations.{name}", raising=False)
     done = revoke("--revocations", "redis://127.0.0.1:1", "--sub", "x")
 
     assert done.exit_code == 1

@@ -222,7 +222,7 @@ def test_a_file_has_a_largest_size(source, monkeypatch):
     monkeypatch.setattr(documents, "MAX_SIZE", 2**20)
 
     assert source("a: 1" + " " * (2**20 - 4)).data == {"a": 1}
-    with pytest.raises(ConfigurationError, match="is larger than 1 MiB"):
+    with pytest.raises(ConfigurationError, match="the file can not be read: it is larger than 1,048,576 bytes"):
         source("a: 1" + " " * (2**20 - 3))
 
 

@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import grimp
@@ -16,7 +17,7 @@ ALONE = {"authz_server", "__main__"}  # the front door, which every room may pas
 
 def room(module):
     """Find the room of a module."""
-    return (module.split(".") + ["authz_server"])[1] if "." in module else "authz_server"
+    return module.split(".")[1] if "." in module else module
 
 
 def imported():
@@ -30,7 +31,7 @@ def drawn():
     """List the arrows of the diagram."""
     block = re.search(r"<!-- rooms -->\n(.*)<!-- end of rooms -->", PAGE, re.DOTALL)[1]
     chains = [re.split(r"\s*-->\s*", line.strip()) for line in block.splitlines() if "-->" in line]
-    return {pair for chain in chains for pair in zip(chain, chain[1:], strict=False)}
+    return {pair for chain in chains for pair in pairwise(chain)}
 
 
 def below(pairs):

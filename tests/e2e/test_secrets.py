@@ -18,6 +18,7 @@ import pytest
 from authz_server.core.revocations import Revocation
 from authz_server.envoy.stubs import CheckRequest, CheckResponse
 from authz_server.revocations import file, shared
+from authz_server.revocations.server import connect as server_of
 from authz_server.testing import Fault, LocalCognito, UserPool
 from tests.authority import ENVOY, SERVER, Authority
 from tests.e2e import debugging
@@ -317,7 +318,7 @@ class InRedis:
         (folder / "redis").mkdir()
         self._redis = RedisServer(folder / "redis")
         self.place = self._redis.url.replace("//", f"//:{SECRET}@")
-        shared.add(shared.connect(self.place, None), Revocation("jti", REVOKED), time.time())
+        shared.add(server_of(self.place, None), Revocation("jti", REVOKED), time.time())
 
     def spoil(self, server):
         """Write what can not be read, change the password, and end it."""

@@ -3,10 +3,10 @@
 import errno
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
+from authz_server import files
 from authz_server.core.revocations import Revocations
 from authz_server.engine import watch
 from authz_server.engine.revocation_observer import RevocationObserver
@@ -249,24 +249,23 @@ def test_a_list_that_could_not_be_read_for_a_while_is_followed(tmp_path, monkeyp
     """A sign-out that came while too many files were open is in force after it, and the log tells of it once."""
     path, revocations = tmp_path / "revoked", Revocations(known=False)
     path.write_text("sub=ada\n")
-    failed, scarce, opened = threading.Semaphore(0), threading.Event(), Path.open
+    failed, scarce, read = threading.Semaphore(0), threading.Event(), files.read
 
-    def open_if_any_is_left(self, *arguments, **more):
-        if self == path and scarce.is_set():
+    def read_if_any_is_left(path, limit):
+        if scarce.is_set():
             failed.release()
             raise OSError(errno.EMFILE, "Too many open files")
-        return opened(self, *arguments, **more)
+        return read(path, limit)
 
     def digest(path):
-        with opened(path, "rb") as file:  # just before there were too many
-            return file.read()
+        return path.read_bytes()  # just before there were too many
 
     monkeypatch.setattr(watch, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(watch, "_digest", digest)
-    monkeypatch.setattr(Path, "open", open_if_any_is_left)
+    monkeypatch.setattr(files, "read", read_if_any_is_left)
     with following(Place(where=str(path)), revocations, RevocationObserver(Metrics("test"))):
         scarce.set()
-        with opened(path, "a") as file:
+        with path.open("a") as file:
             file.write("sub=eve\n")
         for _ in range(3):
             assert failed.acquire(timeout=PATIENCE)

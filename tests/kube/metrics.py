@@ -49,6 +49,7 @@ EVERYWHERE = {
     "AuthzCertificateRefused",
     "AuthzUnavailable",
     "AuthzRevocationsStale",
+    "AuthzWatchStuck",
     "AuthzConfigurationRefused",
     "AuthzAuthorizerUnknown",
 }

@@ -8,7 +8,8 @@ import pytest
 
 from authz_server.core.revocations import Revocations
 from authz_server.revocations import shared
-from authz_server.revocations.shared import SharedList, connect
+from authz_server.revocations.server import connect
+from authz_server.revocations.shared import SharedList
 from tests.redis_server import REDIS, SECRET, VALKEY, RedisServer
 from tests.revocations.following import Told
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from authz_server.core.revocations import Revocation, Revocations
 from authz_server.revocations import shared
-from authz_server.revocations.shared import KEY, STREAM, SharedList, connect
+from authz_server.revocations.server import connect
+from authz_server.revocations.shared import KEY, STREAM, SharedList
 from tests.redis_server import SECRET, RedisServer
 from tests.revocations.following import ADA, EVE, Told, refused
 from tests.waiting import until

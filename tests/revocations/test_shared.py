@@ -10,7 +10,8 @@ import redis
 from authz_server.core.revocations import Revocation
 from authz_server.demo.process import free_port
 from authz_server.revocations import shared
-from authz_server.revocations.shared import KEY, STREAM, connect
+from authz_server.revocations.server import connect
+from authz_server.revocations.shared import KEY, STREAM
 from authz_server.revocations.source import RevocationsError
 from tests.authority import Authority
 from tests.redis_server import SECRET, RedisServer

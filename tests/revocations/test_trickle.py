@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from authz_server.revocations import shared
-from authz_server.revocations.shared import connect
+from authz_server.revocations.server import connect
 from tests.redis_server import SECRET
 from tests.revocations.following import ADA, refused
 from tests.waiting import until

@@ -4,6 +4,7 @@ import os
 import pickle
 import resource
 import sys
+from signal import SIGKILL
 
 import pytest
 
@@ -125,3 +126,33 @@ def test_a_child_that_can_not_be_started_is_an_error(config):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     assert message.startswith(f"{config}:1:1: the configuration could not be loaded, the loader could not be started (Too many open files)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import time; time.sleep(3600)", "import os, pickle, sys, time; os.close(1); time.sleep(3600)"],
+    ids=["silent", "closed its output"],
+)
+def test_a_loader_that_does_not_end_is_ended(config, child, monkeypatch, text):
+    """A file that cannot be read to its end, as on a disk that is gone, keeps a load only for so long."""
+    monkeypatch.setattr(loader, "LOAD_SECONDS", 0.5)
+    child(text)
+
+    assert "the configuration could not be loaded, the loader " in told(config)
+
+
+def test_a_loader_that_cannot_be_killed_is_left_alone(config, child, monkeypatch):
+    """Who waits for a disk hears no signal; the server does not wait with it."""
+    monkeypatch.setattr(loader, "LOAD_SECONDS", 0.2)
+    monkeypatch.setattr(loader, "END_SECONDS", 0.1)
+    killed = []
+
+    def kill(process):
+        killed.append(process)
+
+    monkeypatch.setattr(loader.subprocess.Popen, "kill", kill)
+    child("import time; time.sleep(30)")
+
+    assert "the loader took longer than 0.2 s" in told(config)
+    killed[0].send_signal(SIGKILL)
+    killed[0].wait()

@@ -20,7 +20,7 @@ class Loader:
         self.count = 0
         self._events, self._meanwhile = events, meanwhile
 
-    def reload(self):
+    def ask(self):
         """Load."""
         for event in self._meanwhile[self.count]:
             self._events.put(event)
