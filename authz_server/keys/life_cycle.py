@@ -16,7 +16,6 @@ LEAST_REFRESH_SECONDS: Final = 60.0
 GREATEST_REFRESH_SECONDS: Final = 900.0  # a key that leaves the set stops working within this time, whatever max-age says
 LATE_SECONDS: Final = 10.0  # after a fetch became due; then its keys are past their refresh
 UNSEEN_KID_SECONDS: Final = 10.0  # at most one fetch for unseen kids in this time
-IN_VAIN_PER_SECOND: Final = 10.0  # fetches for unseen kids that bring nothing, of all pools together: a hundred pools are never put off
 START_UP_ABSENCE_SECONDS: Final = 1.0  # for a kid that waited for the first fetch, which may have come just before its key
 FIRST_FETCH_SECONDS: Final = 10.0  # for which a pool that was not tried yet keeps the process from being ready
 LONGEST_ABSENCE_SECONDS: Final = 300.0
@@ -93,15 +92,6 @@ class PoolState:
     def tried(self, now: float) -> bool:
         """Whether nobody needs to wait for the first fetch any more: it has ended, keys are here all the same, or it took too long to come."""
         return self.attempted_at is not None or self.usable(now) or now - self.due >= FIRST_FETCH_SECONDS
-
-    def rests(self, now: float, sharing: int) -> bool:
-        """Whether it is too early for another fetch that only unseen kids ask for, after one in vain.
-
-        Args:
-            now: the present.
-            sharing: pools whose last fetch was in vain; what the process affords is shared out equally among them.
-        """
-        return self.attempted_at is not None and now < min(self.due, self.attempted_at + sharing / IN_VAIN_PER_SECOND)
 
     @property
     def standing(self) -> Standing:

@@ -11,6 +11,7 @@ from authz_server.core.decisions import Denied
 from authz_server.core.reasons import Reason
 from authz_server.core.tokens import Key
 from authz_server.core.user_pools import UserPool
+from authz_server.keys.bookings import Bookings
 from authz_server.keys.life_cycle import MAX_ABSENT_KIDS, Kept, Miss, PoolState, configured, find, is_in_vain, restored
 
 MAX_KID_LENGTH: Final = 128  # of one that is worth remembering; Cognito's have 44
@@ -24,7 +25,7 @@ class PoolKeys:
         clock: monotonic seconds.
         ask: called when the first check waits for a fetch, also for one that is due or under way.
         kept: what an earlier process left of them, or None.
-        in_vain: the keys of the process whose last fetch was in vain; these come and go.
+        bookings: those of all pools of the process.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class PoolKeys:
         clock: Callable[[], float],
         ask: Callable[["PoolKeys"], None],
         kept: Kept | None = None,
-        in_vain: set["PoolKeys"] | None = None,
+        bookings: Bookings | None = None,
     ) -> None:
         now = clock()
         state = PoolState(due=now, ceiling=pool.settings.stale_ceiling)
@@ -43,7 +44,8 @@ class PoolKeys:
         self.misses = dict.fromkeys(Miss, 0)
         self.waiting = 0  # checks that have joined the fetch that is under way
         self._asked: set[str] = set()
-        self._in_vain = set[PoolKeys]() if in_vain is None else in_vain
+        self._bookings = bookings or Bookings()
+        self._rests_until = 0.0  # from fetches that only unseen kids ask for
         self._clock = clock
         self._ask = ask
         self._lock = threading.Lock()
@@ -58,7 +60,7 @@ class PoolKeys:
             if now > state.fresh_until:
                 self.stale_uses += 1
             return found
-        if found is Miss.FETCH and self in self._in_vain and state.rests(now, len(self._in_vain)):
+        if found is Miss.FETCH and now < min(self._rests_until, state.due):
             found = Miss.UNAVAILABLE
         with self._lock:
             self.misses[found] += 1
@@ -109,10 +111,9 @@ class PoolKeys:
     def put(self, state: PoolState) -> None:
         """Swap in what a fetch brought, and wake those who wait for it."""
         with self._lock:
-            if self.waiting and is_in_vain(self.state, state, self._clock()):
-                self._in_vain.add(self)
-            else:
-                self._in_vain.discard(self)
+            if state is not self.state:
+                now = self._clock()
+                self._rests_until = self._bookings.book(now) if self.waiting and is_in_vain(self.state, state, now) else 0.0
             self.state = state
             fetch, self._fetch = self._fetch, None
             self.waiting = 0
@@ -127,9 +128,8 @@ class PoolKeys:
             self.state = configured(self.state, pool.settings)
 
     def release(self) -> None:
-        """Wake those who wait although nothing was fetched, and nothing will be."""
+        """Wake those who wait although nothing was fetched."""
         self.put(self.state)
-        self._in_vain.discard(self)
 
 
 def _under_way() -> Future[None]:
@@ -177,7 +177,7 @@ class KeyStore:
         self._refresher = refresher
         self._kept = kept
         self._pools: dict[UserPool, PoolKeys] = {}
-        self._in_vain: set[PoolKeys] = set()
+        self._bookings = Bookings()
 
     @contextmanager
     def draft(self) -> Iterator[Callable[[UserPool], PoolKeys]]:
@@ -233,4 +233,4 @@ class KeyStore:
         return not pools or any(keys.state.usable(now) for keys in pools)
 
     def _new(self, pool: UserPool) -> PoolKeys:
-        return PoolKeys(pool, self._clock, self._refresher.ask, self._kept(pool) if self._kept else None, self._in_vain)
+        return PoolKeys(pool, self._clock, self._refresher.ask, self._kept(pool) if self._kept else None, self._bookings)

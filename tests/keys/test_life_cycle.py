@@ -309,22 +309,6 @@ def test_a_fetch_is_in_vain_when_nothing_but_unseen_kids_asked_for_it(
     assert is_in_vain(before, after, now) is expected
 
 
-@pytest.mark.parametrize(
-    ("now", "sharing", "expected"),
-    [(400.0, 1, True), (400.1, 1, False), (409.9, 100, True), (410.0, 100, False), (499.9, 1_000, True), (500.0, 1_000, False)],
-)
-def test_a_pool_rests_for_its_share_of_what_the_process_affords(*, now: float, sharing: int, expected: bool) -> None:
-    """Ten fetches in vain a second are shared out equally; a hundred pools have one in ten seconds each, which is what they have in any case."""
-    assert SECOND_GOOD.rests(now, sharing) is expected
-
-
-def test_a_pool_rests_no_longer_than_until_its_next_fetch_is_due() -> None:
-    """However many pools share, a rotation is noticed by the refresh; and a pool that was never tried does not rest."""
-    assert SECOND_GOOD.rests(699.9, 100_000)
-    assert not SECOND_GOOD.rests(700.0, 100_000)
-    assert not START.rests(0.0, 1)
-
-
 class Life(RuleBasedStateMachine):
     """A pool over days: it rotates, its endpoint comes and goes, and checks ask for keys that are there, gone, or made up."""
 

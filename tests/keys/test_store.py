@@ -13,6 +13,7 @@ from authz_server.core.reasons import Reason
 from authz_server.core.tokens import Key
 from authz_server.core.user_pools import KeySettings
 from authz_server.core.user_pools import UserPool as Place
+from authz_server.keys.bookings import Bookings
 from authz_server.keys.jwks import KeySet, parse
 from authz_server.keys.life_cycle import Good, Kept, Miss, PoolState, failed, fetched
 from authz_server.keys.store import KeyStore, PoolKeys
@@ -469,34 +470,38 @@ def test_made_up_kids_cost_one_fetch_per_pool_and_then_ten_a_second_in_all(
     quiet, *attacked = crowd(KeyStore(clock, refresher), place, good, 501)
     counts = attack(attacked, good, clock, 290)
 
+    assert counts[0] == 500
     assert sum(counts) <= 500 + 10 * 290
-    assert counts[0] == counts[50] == counts[100] == 500
+    assert max(counts[1:]) <= 100 + 10
+    assert max(counts[20:]) <= 10 + 1
     assert refused(attacked[0], "made up") is Reason.KEYS_UNAVAILABLE
     assert attacked[0].find(next(iter(good.keys)))
     pending(quiet, "new")
 
 
-def test_a_hundred_pools_are_never_put_off(clock: ManualClock, refresher: Recorder, place: Place, good: KeySet) -> None:
+def test_fewer_than_a_hundred_pools_are_never_put_off(clock: ManualClock, refresher: Recorder, place: Place, good: KeySet) -> None:
     """Each may have a fetch for an unseen kid in ten seconds, as if there were no others."""
-    attacked = crowd(KeyStore(clock, refresher), place, good, 100)
+    attacked = crowd(KeyStore(clock, refresher), place, good, 99)
 
-    assert attack(attacked, good, clock, 60)[::10] == [100] * 6
-
-
-@pytest.fixture
-def sharing(place: Place, clock: ManualClock, refresher: Recorder) -> set[PoolKeys]:
-    """So many pools whose last fetch was in vain that the share of each is none."""
-    return {PoolKeys(place, clock, refresher.ask) for _ in range(5_000)}
+    assert attack(attacked, good, clock, 60)[::10] == [99] * 6
 
 
 @pytest.fixture
-def resting(place: Place, clock: ManualClock, refresher: Recorder, good: KeySet, sharing: set[PoolKeys]) -> PoolKeys:
-    """One more of them, whose settled time is over."""
-    keys = PoolKeys(place, clock, refresher.ask, in_vain=sharing)
+def bookings(clock: ManualClock) -> Bookings:
+    """Thousands of fetches in vain."""
+    made = Bookings()
+    for _ in range(9_000):
+        made.book(clock.now)
+    return made
+
+
+@pytest.fixture
+def resting(place: Place, clock: ManualClock, refresher: Recorder, good: KeySet, bookings: Bookings) -> PoolKeys:
+    """Keys with one more, whose settled time is over."""
+    keys = PoolKeys(place, clock, refresher.ask, bookings=bookings)
     settle(keys, good, clock)
     pending(keys, "made up")
     settle(keys, good, clock)
-    assert keys in sharing
     return keys
 
 
@@ -525,13 +530,15 @@ def test_other_keys_give_a_pool_its_own_fetch_back(resting: PoolKeys, rotating: 
     pending(resting)
 
 
-def test_keys_that_leave_have_no_share(
-    place: Place, clock: ManualClock, refresher: Recorder, good: KeySet, resting: PoolKeys, sharing: set[PoolKeys]
+def test_keys_that_leave_book_no_fetch(
+    place: Place, clock: ManualClock, refresher: Recorder, good: KeySet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was made up for pools that left the configuration puts off no fetch of the others, even if checks wait at that moment."""
-    keys = PoolKeys(place, clock, refresher.ask, in_vain=sharing)
+    """Checks may wait for them at that moment, but nothing was fetched."""
+    bookings = Bookings()
+    monkeypatch.setattr(bookings, "book", None)
+    keys = PoolKeys(place, clock, refresher.ask, bookings=bookings)
     settle(keys, good, clock)
-    pending(keys)
-    for each in (keys, resting):
-        each.release()
-        assert each not in sharing
+    waiting = pending(keys)
+    keys.release()
+
+    assert waiting.done()
