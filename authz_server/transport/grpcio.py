@@ -29,8 +29,9 @@ MAX_CHECKS: Final = 1_000  # in progress: what is answered in some 0.2 s, less t
 MAX_STREAMS_AT_ONE_TIME: Final = 128  # of one connection, as at the other door: whoever asks more must not fill the queue of all
 NO_LIMIT: Final = 2**31 - 1
 FAREWELL_SECONDS: Final = 30.0  # after a connection's lifetime, for its calls to be finished
-MAX_CONNECTIONS: Final = 4_096  # grpcio turns newcomers away beyond it, so that it is more than the other door's
+MAX_CONNECTIONS: Final = 1_024  # grpcio turns newcomers away beyond it
 HANDSHAKE_SECONDS: Final = 10.0  # up to the client's first settings
+IDLE_SECONDS: Final = 45.0  # without a call, up to twice that as grpcio looks; no round number, at which a timer would ask again
 KEEPALIVE_SECONDS: Final = 60.0  # of silence before a ping
 KEEPALIVE_TIMEOUT_SECONDS: Final = 20.0  # for its answer; as long the kernel waits for a client that takes no octets
 HALF_OPEN_SECONDS: Final = 20.0  # from the head of a call to its end
@@ -179,6 +180,7 @@ def _options() -> list[tuple[str, int]]:
         ("grpc.server.max_pending_requests", NO_LIMIT),  # beyond its limits, grpcio answers with a gRPC error
         ("grpc.server.max_pending_requests_hard_limit", NO_LIMIT),
         ("grpc.max_receive_message_length", MAX_MESSAGE_SIZE),
+        ("grpc.max_connection_idle_ms", int(IDLE_SECONDS * 1000)),
         ("grpc.max_connection_age_ms", int(LIFETIME_SECONDS * 1000)),  # grpcio spreads it by a tenth
         ("grpc.max_connection_age_grace_ms", int(FAREWELL_SECONDS * 1000)),
         ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_SECONDS * 1000)),

@@ -15,6 +15,7 @@ from authz_server.transport.grpcio_held import OpenCalls
 
 MESSAGE_SECONDS: Final = 0.1  # for which a thread waits for the message of a call
 WARY_SECONDS: Final = 0.25  # for which none waits, after one that did so in vain
+PLACES: Final = 8  # for calls that last, of each thread: a flood of them waits nowhere
 
 _Done = TypeVar("_Done")
 
@@ -89,7 +90,7 @@ def _request(state: Any, read: Callable[[], Any]) -> Any:
 
 
 class Lasting(ThreadPoolExecutor):
-    """Threads for calls that last as long as their clients like.
+    """Threads for calls that last as long as their clients like: some more calls wait for one, and the rest is cancelled.
 
     Args:
         name: of the threads.
@@ -99,11 +100,15 @@ class Lasting(ThreadPoolExecutor):
 
     def __init__(self, name: str, threads: int, held: OpenCalls) -> None:
         super().__init__(threads, thread_name_prefix=name)
+        self._most = PLACES * threads
         self._held = held
 
     def submit(self, call: Callable[..., _Done], /, *arguments: Any, **named: Any) -> Future[_Done]:
         """Take a call as grpcio hands it over."""
         _, event, *_ = arguments
+        if len(self._held) >= self._most:
+            event.call.cancel()
+            return Future()  # of which grpcio asks nothing
         self._held.add(event.call)
         future = super().submit(call, *arguments, **named)
         future.add_done_callback(lambda _: self._held.discard(event.call))
