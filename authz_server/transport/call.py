@@ -29,9 +29,10 @@ class Method:
 
 
 class Held:
-    """Octets that all connections of a door hold of bodies which are not whole yet."""
+    """Octets that all connections of a door hold: of bodies which are not whole yet, and of answers that wait for credit."""
 
     octets = 0
+    owed = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,18 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import takewhile
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import zttp
 
 from authz_server.transport import grpc
-from authz_server.transport.call import Call, Cancel, Head, Method, Services
+from authz_server.transport.answers import Answers
+from authz_server.transport.bodies import Bodies
+from authz_server.transport.call import Call, Head, Method, Services
 from authz_server.transport.door import Wait, late, patience, tried
 from authz_server.transport.goodbye import LEFT, PAUSING, STAYING, Goodbye
-from authz_server.transport.grpc import HTTP_OK, OK_TRAILERS, RESPONSE_HEAD, CallError, Refusal, framed, message
+from authz_server.transport.grpc import HTTP_OK, RESPONSE_HEAD, CallError, Refusal, framed, message
+from authz_server.transport.peer import Peer
 from authz_server.transport.pulse import Pulse
 
 # zttp ends a connection after 4,096 streams, and after 256 that its peer reset or malformed: say goodbye in good time.
@@ -23,10 +26,7 @@ MAX_RESETS: Final = 128
 MAX_UNPRODUCTIVE: Final = 8 * grpc.MAX_MESSAGE_SIZE
 CONTROL_CHARGE: Final = 4_096
 
-# Octets of bodies that are not whole yet: of one connection; of all, and what each may hold even then.
-MAX_HELD: Final = 4 * grpc.MAX_MESSAGE_SIZE
-MAX_HELD_BY_ALL: Final = 32 * grpc.MAX_MESSAGE_SIZE
-ALWAYS_HELD: Final = 65_536
+MAX_WATCHES_EACH: Final = 8  # health watches of one connection; clients have one
 
 HALF_OPEN_SECONDS: Final = 20.0  # from the head of a call to its end
 KEEPALIVE_SECONDS: Final = 60.0  # of silence before a ping
@@ -35,24 +35,6 @@ STALLED_SECONDS: Final = 30.0  # in which a peer gives no credit for the answers
 
 _NO_ERROR, _STREAM_CLOSED, _REFUSED_STREAM, _CANCEL, _ENHANCE_YOUR_CALM = 0, 5, 7, 8, 11
 _ALIVE: Final = b"\0\0\x08\x06\0\0\0\0\0" + b"alive?.."  # a ping
-
-Reply = Callable[[bytes], None]
-
-
-class Peer(Protocol):
-    """The other end of a connection, as the door sees it."""
-
-    def write(self, octets: bytes) -> None:
-        """Send octets."""
-        ...
-
-    def end(self) -> None:
-        """Send what was written, and close."""
-        ...
-
-    def wait(self, check: Wait, seconds: float, reply: Reply) -> Cancel:
-        """Call back once with the answer of a check that waits for keys, in so many seconds at most, unless that is cancelled."""
-        ...
 
 
 class Connection:
@@ -78,7 +60,7 @@ class Connection:
         self._ended = False
         self.beginning = b""
         self._last_stream = 0
-        self._streams = self._resets = self._held = 0
+        self._streams = self._resets = 0
         self._unproductive = 0  # octets since the last call was completed
         self._head = Head(b"", (), None)
         self._behind: Pulse | None = None
@@ -86,6 +68,10 @@ class Connection:
         self._waiting: dict[int, Call] = {}  # complete, and waits for keys or watches
         self._refused: dict[int, float] = {}  # streams that were answered before their end, and since when
         self._http2: Any = zttp.Connection(zttp.SERVER, protocol=zttp.HTTP2)
+        self._answers = Answers(self._http2, services.held)
+        self._bodies = Bodies(services.held)
+        self._watches = 0
+        self.used = now  # when a call was last completed
         self._http2.initiate_connection()
         self._flush()
 
@@ -121,13 +107,13 @@ class Connection:
             self._flush()  # zttp has queued the GOAWAY that says why
             self.abandon()
             return
-        if self._unproductive > MAX_UNPRODUCTIVE:
+        if self._unproductive > MAX_UNPRODUCTIVE or (self._answers and self._answers.are_too_many()):
             http2.close(_ENHANCE_YOUR_CALM)
             self._flush()
             self.abandon()
             return
         if self._arriving:
-            self._hold()
+            self._hold_the_rest()
         self._flush()
 
     def tick(self, now: float) -> None:
@@ -156,6 +142,18 @@ class Connection:
         if self._goodbye.step == STAYING:
             self._flush()
             self._write(self._goodbye.pause(self._now))
+
+    def dismiss(self) -> None:
+        """Name the last call that was served, and close at once."""
+        if not self._ended:
+            self._http2.close(_NO_ERROR, self._last_stream)
+            self._write(self._http2.data_to_send())
+            self.abandon()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call waits for its answer; one that has not come whole does not, nor does a watch."""
+        return len(self._waiting) > self._watches
 
     def abandon(self) -> None:
         """Forget every call and close."""
@@ -200,38 +198,32 @@ class Connection:
         if not event.end_stream:
             self._refused[event.stream_id] = self._now
         if refusal.http == HTTP_OK:
-            self._refuse(event.stream_id, refusal)
+            self._answers.refuse(event.stream_id, refusal)
         else:
-            self._refuse_as_text(event.stream_id, refusal, bodyless=event.method == b"HEAD")
+            self._answers.refuse_as_text(event.stream_id, refusal, bodyless=event.method == b"HEAD")
 
     def _data(self, stream: int, data: bytes) -> None:
         """Take a piece of a request's body."""
         call = self._arriving.get(stream)
         if call is None:
             return  # it is answered already
-        if call.held is None:
-            if not call.body:
-                call.body = data
-                return
-            call.held = bytearray()
-            data = call.body + data
-        self._add(stream, call, call.held, data)
+        if call.held is None and not call.body:
+            call.body = data
+        else:
+            self._hold(stream, call, data)
 
-    def _hold(self) -> None:
-        """Count what is here of calls that were not completed by what came with their heads."""
+    def _hold_the_rest(self) -> None:
+        """Hold what is here of calls that were not completed by what came with their heads."""
         for stream, call in list(takewhile(lambda item: item[1].began == self._now, reversed(self._arriving.items()))):
             if call.held is None:
-                call.held = bytearray()
-                self._add(stream, call, call.held, call.body)
+                self._hold(stream, call, b"")
 
-    def _add(self, stream: int, call: Call, held: bytearray, data: bytes) -> None:
+    def _hold(self, stream: int, call: Call, data: bytes) -> None:
         """Hold a piece of a body, unless that is too much."""
-        held += data
-        self._held += len(data)
-        self._services.held.octets += len(data)
-        if len(held) > grpc.MAX_MESSAGE_SIZE + grpc.PREFIX_SIZE:
+        self._bodies.add(call, data)
+        if self._bodies.is_too_long(call):
             self._stop(stream, grpc.TOO_LONG)
-        elif self._held > MAX_HELD or (self._services.held.octets > MAX_HELD_BY_ALL and self._held > ALWAYS_HELD):
+        elif self._bodies.are_too_many():
             self._turn_down(stream, call)
 
     def _finish(self, stream: int) -> None:
@@ -241,18 +233,19 @@ class Connection:
             self._refused.pop(stream, None)
             return
         self._unproductive = 0
+        self.used = self._now
         method = call.head.method
         try:
-            data = message(call.body if call.held is None else self._whole(call))
+            data = message(call.body if call.held is None else self._bodies.whole(call))
             if method is None:
                 self._begin_watch(stream, call, data)
                 return
             answer = method.answer(data) if self._behind is None else self._hurry(self._behind, call, method, data)
         except CallError as error:
-            self._refuse(stream, error.refusal)
+            self._answers.refuse(stream, error.refusal)
             return
         if isinstance(answer, bytes):
-            self._reply(stream, answer)
+            self._answers.reply(stream, answer)
         else:
             call.body = b""
             self._waiting[stream] = call
@@ -273,43 +266,26 @@ class Connection:
             self._stop(stream, grpc.TOO_MANY)
             return
         self._drop(stream)
-        self._reply(stream, refuse(None, self._now - call.began))
+        self._answers.reply(stream, refuse(None, self._now - call.began))
         sent = self._http2.stream(stream)
         if sent.pending_bytes:
             self._refused[stream] = self._now  # a reset would take back what waits for credit
         else:
             sent.reset(_NO_ERROR)
 
-    def _reply(self, stream: int, answer: bytes) -> None:
-        sent = self._http2.stream(stream)
-        sent.send_response(HTTP_OK, RESPONSE_HEAD)
-        sent.send_data(framed(answer))
-        sent.end_message(OK_TRAILERS)
-
     def _late(self, stream: int, call: Call, answer: bytes) -> None:
         """Answer a call that had to wait, if it is still there."""
         if self._waiting.get(stream) is call:
             self._drop(stream)
-            self._reply(stream, answer)
+            self._answers.reply(stream, answer)
             self._flush()
+            if self._answers and self._answers.are_too_many():
+                self.abandon()
 
     def _left(self, call: Call) -> float:
         """Seconds until the caller gives up."""
         timeout = call.head.timeout
         return min(math.inf if timeout is None else grpc.seconds(timeout), tried(call.head.expected)) - (self._now - call.began)
-
-    def _refuse(self, stream: int, refusal: Refusal) -> None:
-        """Answer with a status and nothing else."""
-        self._http2.stream(stream).send_response(HTTP_OK, grpc.trailers_only(refusal), True)  # noqa: FBT003 - zttp's signature
-
-    def _refuse_as_text(self, stream: int, refusal: Refusal, *, bodyless: bool) -> None:
-        """Answer a peer that does not speak gRPC."""
-        headers, body = grpc.as_text(refusal)
-        sent = self._http2.stream(stream)
-        sent.send_response(refusal.http, headers, bodyless)
-        if not bodyless:
-            sent.send_data(body)
-            sent.end_message()
 
     def _stop(self, stream: int, refusal: Refusal) -> None:
         """Answer a request that has not ended, and have no more of it sent.
@@ -317,7 +293,7 @@ class Connection:
         Source: RFC 9113 section 8.1: RST_STREAM with NO_ERROR after a complete answer.
         """
         self._drop(stream)
-        self._refuse(stream, refusal)
+        self._answers.refuse(stream, refusal)
         self._http2.stream(stream).reset(_NO_ERROR)
 
     def _begin_watch(self, stream: int, call: Call, data: bytes) -> None:
@@ -327,15 +303,22 @@ class Connection:
             self._http2.stream(stream).send_data(framed(status))
             self._flush()
 
+        if self._watches >= MAX_WATCHES_EACH:
+            raise CallError(grpc.TOO_MANY_WATCHES)
         now = self._services.health.watch(data, tell)
+        self._watches += 1
         call.body = b""
-        call.cancel = partial(self._services.health.unwatch, tell)
+        call.cancel = partial(self._unwatch, tell)
         self._waiting[stream] = call
         sent = self._http2.stream(stream)
         sent.send_response(HTTP_OK, RESPONSE_HEAD)
         sent.send_data(framed(now))
         if self._goodbye.step == LEFT:
             self._end_watch(stream)
+
+    def _unwatch(self, tell: Callable[[bytes], None]) -> None:
+        self._watches -= 1
+        self._services.health.unwatch(tell)
 
     def _end_watch(self, stream: int) -> None:
         """Have the peer watch elsewhere."""
@@ -395,23 +378,10 @@ class Connection:
         call = self._arriving.pop(stream, None) or self._waiting.pop(stream, None)
         if call is None:
             return False
-        self._release(call)
+        self._bodies.release(call)
         if call.cancel is not None:
             call.cancel()
         return True
-
-    def _whole(self, call: Call) -> bytes:
-        """Take the body of a request that came in several pieces."""
-        body = bytes(call.held or b"")
-        self._release(call)
-        return body
-
-    def _release(self, call: Call) -> None:
-        """Hold nothing more of a call's body."""
-        size = len(call.held or b"")
-        self._held -= size
-        self._services.held.octets -= size
-        call.held = None
 
     def _flush(self) -> None:
         octets = self._http2.data_to_send()
@@ -427,4 +397,6 @@ class Connection:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
+            self._answers.clear()
+            self._http2 = None  # with all answers that nobody took, while the peer has time to close
             self._peer.end()

@@ -14,10 +14,11 @@ import uvloop
 
 from authz_server.envoy import stubs
 from authz_server.transport.call import Cancel, Method, Services
-from authz_server.transport.connection import Connection, Reply
+from authz_server.transport.connection import Connection
 from authz_server.transport.door import LIFETIME_SECONDS, Check, Wait
 from authz_server.transport.guard import OPEN, Guard
 from authz_server.transport.health import Health
+from authz_server.transport.peer import Reply
 from authz_server.transport.pulse import BEHIND_SECONDS, Pulse
 from authz_server.transport.sockets import bound, most_connections
 from authz_server.transport.tls_server import TlsServer, may_ask, speaks_http2
@@ -64,7 +65,8 @@ class EventLoopDoor:
         self._check = check
         self._spread = spread
         self._guard = guard
-        self._health = Health()
+        self.loop = uvloop.new_event_loop()
+        self._health = Health(self.loop.call_soon)
         methods = {_CHECK: Method(check.__call__, self._refuse), _HEALTH_CHECK: Method(self._health.check)}  # bound once
         self._services = Services(methods, _HEALTH_WATCH, self._health)
         self._max_checks = max_checks
@@ -75,7 +77,6 @@ class EventLoopDoor:
         self._waiting = 0
         self._joined: dict[Future[None], Joined] = {}
         self._leaving = False
-        self.loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="door", daemon=True)
 
     def listen(self, address: str) -> None:
@@ -159,14 +160,16 @@ class EventLoopDoor:
             self.loop.call_soon(resume)
 
     def _has_room(self) -> bool:
-        """Whether one more peer may come; for it, the oldest that has not asked anything has to go."""
+        """Whether one more peer may come; for it, the oldest that has not asked anything has to go, or whoever asked nothing for longest."""
         if len(self._peers) < self._max_connections:
             return True
-        idle = next((peer for peer in self._peers if peer.heard <= LONGEST_GREETING), None)
-        if idle is None:
+        leaving = next((peer for peer in self._peers if peer.heard <= LONGEST_GREETING), None)
+        if leaving is None:
+            leaving = min((peer for peer in self._peers if not peer.is_busy), key=_Peer.used, default=None)
+        if leaving is None:
             return False
-        self.forget(idle)
-        idle.abort()
+        self.forget(leaving)
+        leaving.dismiss()
         return True
 
     def _refuse(self, data: bytes | None, waited: float) -> bytes:
@@ -297,6 +300,21 @@ class _Peer(asyncio.Protocol):
         """Say goodbye; calls in flight are finished."""
         if self._connection is not None:
             self._connection.leave()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call waits for its answer."""
+        return self._connection is not None and self._connection.is_busy
+
+    def used(self) -> float:
+        """Say when a call was last completed, in seconds of the loop's clock."""
+        return self._came if self._connection is None else self._connection.used
+
+    def dismiss(self) -> None:
+        """Close for the sake of another one, and say so: a client that is asked by others calls again."""
+        if self._connection is not None:
+            self._connection.dismiss()
+        self.abort()
 
     def abort(self) -> None:
         """Close at once."""

@@ -22,7 +22,9 @@ class Wire:
         self.written, self.asked = b"", list[bytes]()
         self.most = 0
         self._answer = answer
-        self._connection = Connection(Services({PATH.encode(): Method(self._check)}, b"", Health()), self, now=0.0, lifetime=60.0)  # type: ignore[arg-type]
+        self._connection = Connection(
+            Services({PATH.encode(): Method(self._check)}, b"", Health(lambda call: call())), self, now=0.0, lifetime=60.0
+        )  # type: ignore[arg-type]
 
     def _check(self, message: bytes) -> bytes:
         self.asked.append(message)

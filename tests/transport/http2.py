@@ -193,7 +193,7 @@ class Client(Frames):
         self.checked: list[bytes] = []
         self.refused: list[tuple[bytes, float]] = []
         self.behind: Pulse | None = None
-        self.health = Health()
+        self.health = Health(lambda call: call())
         self._check = check or (lambda data: data[::-1])
         methods = {CHECK.encode(): Method(self._checks, self._refuse), HEALTH_CHECK.encode(): Method(self.health.check)}
         services = Services(methods, HEALTH_WATCH.encode(), self.health, held or Held())

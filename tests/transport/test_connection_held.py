@@ -4,8 +4,9 @@ import pytest
 from hyperframe.frame import DataFrame, RstStreamFrame, WindowUpdateFrame
 
 from authz_server.transport import connection, grpc
+from authz_server.transport.bodies import ALWAYS_HELD, MAX_HELD, MAX_HELD_BY_ALL
 from authz_server.transport.call import Call, Held
-from authz_server.transport.connection import ALWAYS_HELD, HALF_OPEN_SECONDS, MAX_HELD, MAX_HELD_BY_ALL
+from authz_server.transport.connection import HALF_OPEN_SECONDS
 from tests.transport.http2 import HEALTH_CHECK, HEALTH_WATCH, Client, Waiting, body, pieces
 
 LONG = 1_000_000
@@ -175,10 +176,10 @@ def test_a_denial_of_what_is_too_much_waits_for_credit(shut):
 def test_a_request_that_goes_on_after_its_denial_costs_nothing(end):
     """What comes of it is not held, and gets credit; it is forgotten at its end, or reset when that does not come."""
     client, stream = turned_down("stream")
-    before = client.connection._held
+    before = client.connection._bodies._octets
     credited = len(client.all(WindowUpdateFrame))
     client.send(*[DataFrame(stream, bytes(16_384))] * 4)
-    assert client.connection._held == before
+    assert client.connection._bodies._octets == before
     assert len(client.all(WindowUpdateFrame)) > credited
 
     client.send(*[body(stream)] * end)

@@ -1,5 +1,7 @@
 """What one connection may cost: floods, bounds and silence, with a clock that only the test moves."""
 
+import itertools
+
 import pytest
 from hyperframe.frame import (
     ContinuationFrame,
@@ -14,11 +16,14 @@ from hyperframe.frame import (
 )
 
 from authz_server.transport import grpc
+from authz_server.transport.answers import ALWAYS_OWED, MAX_OWED, MAX_OWED_BY_ALL
+from authz_server.transport.call import Held
 from authz_server.transport.connection import (
     CONTROL_CHARGE,
     HALF_OPEN_SECONDS,
     KEEPALIVE_SECONDS,
     MAX_UNPRODUCTIVE,
+    MAX_WATCHES_EACH,
     SILENCE_SECONDS,
     STALLED_SECONDS,
 )
@@ -325,3 +330,78 @@ def test_the_answer_to_a_keepalive_is_no_answer_to_a_goodbye():
         assert len(client.goaways()) == goaways
         client.pong()
         assert len(client.goaways()) == goaways + 1
+
+
+def test_answers_that_wait_for_credit_are_bounded_for_one_connection():
+    """A peer that asks on and takes nothing is ended; what it takes counts no more."""
+    held = Held()
+    client = Client(check=lambda _: bytes(65_536), window=0, held=held)
+    client.send(WindowUpdateFrame(0, 2**24))
+    streams = iter(range(1, 1_000, 2))
+    for stream in itertools.islice(streams, 200):  # each is taken before the next
+        client.send(client.call(stream))
+        assert held.owed == 65_541
+        client.send(WindowUpdateFrame(stream, 100_000))
+        assert held.owed == 0
+    for count, stream in enumerate(streams):
+        client.send(client.call(stream))
+        if client.ended:
+            break
+        assert held.owed == 65_541 * (count + 1) <= MAX_OWED
+
+    assert client.goaways()[-1][1] == CALM
+    assert held.owed == 0
+
+
+def test_answers_that_wait_for_credit_are_bounded_for_all_connections():
+    """Where all together are owed too much, one that is owed more than a little is ended when it asks on, and others are served."""
+    held = Held()
+    held.owed = MAX_OWED_BY_ALL
+    little, much = (Client(check=lambda data: bytes(int(data)), window=0, held=held) for _ in range(2))
+    little.send(little.call(1, b"%d" % (ALWAYS_OWED - 5)))
+    much.send(much.call(1, b"%d" % ALWAYS_OWED))
+    much.send(PingFrame(0, bytes(8)))
+
+    assert (little.ended, much.ended) == (False, True)
+    assert held.owed == MAX_OWED_BY_ALL + ALWAYS_OWED
+    little.connection.abandon()
+    assert held.owed == MAX_OWED_BY_ALL
+
+
+def test_an_answer_that_comes_late_is_bounded_too():
+    """Also where the call waited for keys."""
+    held = Held()
+    held.owed = MAX_OWED_BY_ALL
+    client = Client(check=lambda _: Waiting(), window=0, held=held)
+    client.send(client.call(1))
+    client.waits[0].reply(bytes(ALWAYS_OWED))
+
+    assert client.ended
+    assert held.owed == MAX_OWED_BY_ALL
+
+
+@pytest.mark.parametrize("how", [RstStreamFrame(1, CANCEL), WindowUpdateFrame(1, 1_000)], ids=["cancelled", "taken"])
+def test_what_is_no_longer_owed_is_not_counted(how):
+    """A stream that is over owes nothing."""
+    held = Held()
+    client = Client(check=lambda _: bytes(500), window=0, held=held)
+    client.send(client.call(1))
+    assert held.owed == 505
+    client.send(how)
+
+    assert held.owed == 0
+    assert not client.ended
+
+
+def test_watches_are_few():
+    """Of one connection and of all: one too many is refused, a call beside them is served, and one that ends makes room."""
+    client = Client()
+    streams = range(1, 2 * MAX_WATCHES_EACH + 3, 2)
+    client.send(*(client.call(stream, b"", HEALTH_WATCH) for stream in streams))
+    *kept, refused = streams
+    assert [client.answer(stream).status for stream in kept] == [None] * MAX_WATCHES_EACH
+    assert client.answer(refused).status == str(int(grpc.Status.RESOURCE_EXHAUSTED))
+    client.send(RstStreamFrame(1, CANCEL), client.call(101, b"", HEALTH_WATCH), client.call(103))
+
+    assert client.answer(101).status is None
+    assert client.answer(103).status == "0"

@@ -108,22 +108,44 @@ def test_readiness_may_be_told_from_any_thread_at_any_time():
 
 
 def test_connections_beyond_the_limit_are_closed_at_once(serve, monkeypatch):
-    """When all others have asked something, and until one of them has gone."""
+    """When calls wait for their answers on all others."""
     monkeypatch.setattr(event_loop, "MAX_CONNECTIONS", 2)
-    door, port = serve()
+    check = Waiting()
+    door, port = serve(lambda _: check)
     with Remote(port) as first, Remote(port) as second:
         for client in (first, second):
             client.send(client.call(1))
-            client.served(1)
+        until(lambda: all(peer.is_busy for peer in door._peers) and len(door._peers) == 2)
         with contextlib.suppress(ConnectionError), Remote(port) as third:
             third.drain()
             assert third.closed
-        first.socket.close()
-        until(lambda: len(door._peers) == 1)
+        check.fetch.set_result(None)
+        assert [client.served(1) for client in (first, second)] == [[[b"resumed"]]] * 2
 
-        with Remote(port) as fourth:
-            fourth.send(fourth.call(1))
-            assert fourth.served(1) == [[b"ask"]]
+
+def test_whoever_has_asked_nothing_for_longest_makes_room(serve, monkeypatch):
+    """It is told which of its calls were served last; so nobody keeps a newcomer out by having asked once, nor by a watch or half a call."""
+    monkeypatch.setattr(event_loop, "MAX_CONNECTIONS", 3)
+    door, port = serve()
+    with contextlib.ExitStack() as stack:
+        oldest, half, busy = (stack.enter_context(Remote(port)) for _ in range(3))
+        for client in (oldest, half, busy):
+            client.send(client.call(1))
+            client.served(1)
+        oldest.send(oldest.call(3, b"", HEALTH_WATCH))
+        oldest.until(lambda: oldest.answer(3).messages)
+        half.send(half.call(3))
+        half.served(3)
+        half.send(half.head(5))
+        for stream, leaving in ((3, oldest), (5, half)):
+            busy.send(busy.call(stream))
+            busy.served(stream)
+            newcomer = stack.enter_context(Remote(port))
+            newcomer.send(newcomer.call(1))
+            assert newcomer.served(1) == [[b"ask"]]
+            leaving.drain()
+            assert leaving.goaways()[-1][1] == 0
+            assert len(door._peers) == 3
 
 
 @pytest.mark.parametrize("said", [b"", written(*greeting())], ids=["nothing", "a greeting"])
