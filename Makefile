@@ -15,7 +15,7 @@ SECONDS := 300
 FAULT_SECONDS := 5
 MINUTES := 10
 ADDED := env PYTHONPATH=. .venv-server/bin/python
-FUZZ_TARGETS := checks configuration connection jwks tokens
+FUZZ_TARGETS := checks configuration connection jwks tls tokens
 FULLY_COVERED := authz_server/core/*,authz_server/keys/*,authz_server/config/*
 # Chaos, and the tools of others, have bounds in seconds that a machine which stands still breaks; the report says which tests needed another try.
 RETRIED := -raR --reruns 2 --reruns-delay 1

@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-TARGETS = ("checks", "configuration", "connection", "jwks", "tokens")
+TARGETS = ("checks", "configuration", "connection", "jwks", "tls", "tokens")
 
 
 def main() -> None:

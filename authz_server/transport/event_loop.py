@@ -5,6 +5,7 @@ import contextlib
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from functools import partial
@@ -21,7 +22,7 @@ from authz_server.transport.health import Health
 from authz_server.transport.peer import Reply
 from authz_server.transport.pulse import BEHIND_SECONDS, Pulse
 from authz_server.transport.sockets import bound, most_connections
-from authz_server.transport.tls_server import TlsServer, may_ask, speaks_http2
+from authz_server.transport.tls_server import TlsServer, expires, may_ask, speaks_http2
 from authz_server.transport.wrong_protocol import spoken
 
 MAX_CONNECTIONS: Final = 1_024  # and never more than half of the files that this process may open
@@ -110,7 +111,7 @@ class EventLoopDoor:
         if not may_ask(transport, self._guard) or not self._has_room():
             return None
         self._peers[peer] = None
-        lifetime = LIFETIME_SECONDS * (1 + 0.1 * self._spread())
+        lifetime = min(LIFETIME_SECONDS * (1 + 0.1 * self._spread()), expires(transport) - time.time())
         connection = Connection(self._services, peer, now=self.loop.time(), lifetime=lifetime)
         if self._leaving:  # it was accepted just before the listening sockets were closed
             connection.leave()

@@ -69,7 +69,7 @@ class GrpcioDoor:
                 ThreadPoolExecutor(threads, thread_name_prefix="health"), half_open
             ),  # which waits for no checks, nor they for it
             options=_options(),
-            interceptors=[] if guard.clients is None else [Admission(guard.clients)],
+            interceptors=[Admission(guard.clients)] if guard.clients is not None or guard.asks_for_certificates else [],
         )
         queue = Queue(threads, max_checks, time.monotonic)
         checks = Queued(f"/{stubs.SERVICE}/Check", queue, pools.arrivals(queue, half_open), self._answer, self._refuse)

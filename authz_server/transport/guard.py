@@ -66,5 +66,10 @@ class Guard:
     socket: SocketAccess = PRIVATE
     wrong: WrongProtocols = field(default_factory=WrongProtocols)
 
+    @property
+    def asks_for_certificates(self) -> bool:
+        """Whether a client has to show a certificate."""
+        return self.credentials is not None and self.credentials().client_ca is not None
+
 
 OPEN: Final = Guard()

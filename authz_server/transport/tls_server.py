@@ -1,7 +1,9 @@
 """TLS on the event loop: accept, shake hands, and hand over to a protocol."""
 
 import asyncio
+import math
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -97,6 +99,19 @@ def may_ask(transport: asyncio.Transport, guard: Guard) -> bool:
     if guard.credentials is None:
         return guard.clients is None
     return guard.clients is None or guard.clients.admits(**_names(transport.get_extra_info("peercert") or {}))
+
+
+def expires(transport: asyncio.Transport) -> float:
+    """Say when the certificate of a peer that has shaken hands expires.
+
+    Args:
+        transport: of the peer.
+
+    Returns:
+        Unix time; infinity for one that had to show none.
+    """
+    certificate = transport.get_extra_info("peercert")
+    return ssl.cert_time_to_seconds(certificate["notAfter"]) if certificate else math.inf
 
 
 def _names(certificate: dict[str, Any]) -> dict[str, list[str]]:

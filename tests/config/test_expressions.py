@@ -63,7 +63,8 @@ def test_a_bad_expression_writes_nothing_to_stderr(capfd):
 @pytest.fixture
 def absent(monkeypatch):
     """Take google-re2 away."""
-    expressions._library.cache_clear()
+    for cached in (expressions._library, expression):
+        cached.cache_clear()
     monkeypatch.setitem(sys.modules, "re2", None)
     yield
     expressions._library.cache_clear()

@@ -1,6 +1,7 @@
 """TLS as both doors promise it: the same tests run at each."""
 
 import contextlib
+import math
 import socket
 import ssl
 import threading
@@ -8,6 +9,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -16,10 +18,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from hyperframe.frame import PingFrame
 
 from authz_server.demo.process import free_port
 from authz_server.transport import door as doors
-from authz_server.transport import event_loop, grpcio, tls_server
+from authz_server.transport import event_loop, grpcio, grpcio_guard, tls_server
 from authz_server.transport.event_loop import EventLoopDoor
 from authz_server.transport.grpcio import GrpcioDoor
 from authz_server.transport.guard import AllowList, Guard
@@ -27,6 +30,7 @@ from authz_server.transport.tls import Credentials, TlsError, read
 from authz_server.trust import unify
 from tests.authority import ENVOY, SERVER, Authority, Form, Pair, files
 from tests.shapes import BAD, BELIEVED, Shape
+from tests.transport.http2 import Frames, greeting, written
 from tests.waiting import PATIENCE, until
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -384,6 +388,84 @@ def test_no_session_outlives_its_credentials(serve, version):
     site.show(site.root.server())
     with site.connect(context, session) as client:
         assert not client.session_reused
+
+
+def asked_over(client):
+    """Ask a check over a connection that has shaken hands; give the answer as far as it came."""
+    frames = Frames()
+    client.sendall(written(*greeting(), frames.call(1)))
+    with contextlib.suppress(OSError):
+        while not frames.answer(1).ended and (octets := client.recv(65_536)):
+            frames.octets += octets
+    return frames.answer(1)
+
+
+VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+
+
+@VERSIONS
+def test_a_session_is_no_way_around_the_end_of_a_certificate(serve, kind, version, monkeypatch):
+    """Who takes one up again after that end gets no answer: grpcio looks at the time with each call, and asyncio takes up none."""
+    site = serve(ENVOY)
+    context = site.context(site.clients.envoy(days=1))
+    context.minimum_version = context.maximum_version = version
+    with site.connect(context) as client:
+        assert asked_over(client).messages == [b"answer"]
+        session = client.session
+    moved = SimpleNamespace(time=lambda: time.time() + 86_400, monotonic=time.monotonic)
+    monkeypatch.setattr(grpcio_guard, "time", moved)
+    with site.connect(context, session) as client:
+        assert client.session_reused is (kind == "grpcio")
+        answer = asked_over(client)
+
+    assert answer.messages == ([] if kind == "grpcio" else [b"answer"])
+    assert answer.status == ("16" if kind == "grpcio" else "0")
+
+
+@VERSIONS
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_session_lives_no_longer_than_a_connection(serve, kind, version, is_over, monkeypatch):
+    """Until then a client may take one up at grpcio, which spares it a handshake; asyncio gives none."""
+    monkeypatch.setattr(grpcio_guard, "LIFETIME_SECONDS", 0.0 if is_over else 5 * PATIENCE)
+    site = serve(ENVOY)
+    context = site.context(site.clients.envoy())
+    context.minimum_version = context.maximum_version = version
+    with site.connect(context) as client:
+        assert asked_over(client).messages == [b"answer"]
+        session = client.session
+    with site.connect(context, session) as client:
+        assert client.session_reused is (kind == "grpcio" and not is_over)
+        assert asked_over(client).messages == [b"answer"]
+
+
+def test_a_connection_does_not_outlive_its_certificate(serve, kind, monkeypatch):
+    """A call after that end is refused at grpcio, and asyncio says goodbye by then."""
+    site = serve(ENVOY)
+    ahead = [0.0]
+    moved = SimpleNamespace(time=lambda: time.time() + ahead[0], monotonic=time.monotonic)
+    for module in (grpcio_guard, event_loop):
+        monkeypatch.setattr(module, "time", moved)
+    if kind == "asyncio":
+        ahead[0] = 86_400.0  # at the beginning of the connection
+        with site.connect(site.context(site.clients.envoy(days=1))) as client:
+            frames = Frames()
+            client.sendall(written(*greeting()))
+            while not frames.all(PingFrame):  # the first step of a goodbye
+                frames.octets += client.recv(65_536)
+        return
+    with site.channel(site.clients.envoy(days=1)) as channel:
+        ask = channel.unary_unary(CHECK)
+        assert ask(b"ask", timeout=PATIENCE) == b"answer"
+        ahead[0] = 86_400.0
+        with pytest.raises(grpc.RpcError) as refused:
+            ask(b"ask", timeout=PATIENCE)
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert site.check.asked == 1
+
+
+def test_a_client_needs_a_certificate_that_can_be_read():
+    """Whatever grpcio tells of a client, one without an end has none."""
+    assert grpcio_guard._expires(b"") == grpcio_guard._expires(b"nonsense") == -math.inf
 
 
 # Rotation.
