@@ -1,16 +1,16 @@
 """Real processes: this server, Envoy and an upstream, around a local user pool."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from authz_server.demo import envoy
 from authz_server.demo.process import free_port
 from authz_server.demo.upstream import Upstream
 from authz_server.testing import LocalCognito, UserPool
-from tests.e2e.stack import CONFIGURATION, PROGRAM, Edge, Server, patient, plain, raw_headers
+from tests.e2e import edges
+from tests.e2e.stack import CONFIGURATION, PROGRAM, Edge, Server
 
 
 def pytest_collection_modifyitems(items):
@@ -65,16 +65,13 @@ def server(tmp_path_factory, pool, cognito, transport) -> Iterator[Server]:
     started.process.stop()
 
 
-VARIANTS = {"hardened": lambda configuration: configuration, "plain": plain, "raw headers": raw_headers}
+EDGES = edges.chosen()
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=EDGES.attacked)
 def edge(request, server, tmp_path_factory) -> Iterator[Edge]:
-    """An Envoy in front of the server: as deployed, without any hardening, and sending header lines."""
-    upstream = Upstream()
-    port = free_port()
-    configuration = envoy.moved(envoy.template(), listener=port, authz=server.port, upstream=upstream.port)
-    process = envoy.start(patient(VARIANTS[request.param](configuration)), port=port, folder=tmp_path_factory.mktemp("envoy"))
-    yield Edge(port=port, variant=request.param)
-    process.stop()
-    upstream.close()
+    """An Envoy in front of the server: as deployed, without any hardening, and sending header lines; or those that EDGES names."""
+    with closing(Upstream()) as upstream:
+        site = edges.Site(listener=free_port(), authz=server.port, upstream=upstream.port)
+        with EDGES.attacked[request.param](site, tmp_path_factory.mktemp("envoy")):
+            yield Edge(port=site.listener, variant=request.param)

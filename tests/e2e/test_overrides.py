@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
-from authz_server.demo import envoy
 from authz_server.demo.process import free_port
-from tests.e2e import over_http2
-from tests.e2e.stack import manager, patient
+from tests.e2e import edges, over_http2
 
 METHODS = ["x-http-method-override", "x-http-method", "x-method-override", "x-original-method", "x-forwarded-method"]
 URLS = [
@@ -52,29 +49,20 @@ def test_the_address_that_envoy_saw_stands_last(edge):
 
 
 TRAILERS = [("x-auth-sub", "root"), ("host", "evil.test"), ("authorization", "root"), ("x-http-method-override", "DELETE"), ("grpc-x", "1")]
-PROTOCOLS = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-UPSTREAMS = {"HTTP/2": {"http2_protocol_options": {}}, "HTTP/1.1": {"http_protocol_options": {"enable_trailers": True}}}
+EDGES = edges.chosen()
 
 
-def bare(configuration: dict[str, Any]) -> dict[str, Any]:
-    """Leave the filter out that takes trailers away."""
-    manager(configuration)["http_filters"] = [each for each in manager(configuration)["http_filters"] if each["name"] != "strip-trailers"]
-    return configuration
-
-
-@pytest.fixture(scope="module", params=UPSTREAMS)
+@pytest.fixture(scope="module", params=[(name, protocol) for name in EDGES.leaving_trailers for protocol in EDGES.protocols], ids=", ".join)
 def ports(request, server, tmp_path_factory) -> Iterator[dict[str, int]]:
-    """Start Envoy as deployed, and without its filter for trailers, in front of an upstream that takes them."""
+    """Start an Envoy as deployed, and without its filter for trailers, in front of an upstream that takes them."""
+    name, protocol = request.param
+    starts = {"hardened": EDGES.attacked[name], "bare": EDGES.leaving_trailers[name]}
     with ExitStack() as running:
-        upstream = running.enter_context(over_http2.upstream(http2=request.param == "HTTP/2"))
-        ports = {"hardened": free_port(), "bare": free_port()}
-        for (name, port), change in zip(ports.items(), (lambda it: it, bare), strict=True):
-            configuration = change(envoy.moved(envoy.template(), listener=port, authz=server.port, upstream=upstream))
-            cluster = next(each for each in configuration["static_resources"]["clusters"] if each["name"] == "upstream")
-            options = {"@type": PROTOCOLS, "explicit_http_config": UPSTREAMS[request.param]}
-            cluster["typed_extension_protocol_options"] = {PROTOCOLS.rpartition("/")[2]: options}
-            running.enter_context(envoy.start(patient(configuration), port=port, folder=tmp_path_factory.mktemp(name)))
-        yield ports
+        upstream = running.enter_context(over_http2.upstream(http2=protocol == "HTTP/2"))
+        sites = {kind: edges.Site(listener=free_port(), authz=server.port, upstream=upstream, protocol=protocol) for kind in starts}
+        for kind, start in starts.items():
+            running.enter_context(start(sites[kind], tmp_path_factory.mktemp(kind)))
+        yield {kind: site.listener for kind, site in sites.items()}
 
 
 def test_no_trailer_reaches_the_upstream(ports, pool):

@@ -16,13 +16,14 @@ from typing import Any
 
 import yaml
 
-from authz_server.demo.envoy import binary
-from authz_server.demo.process import Process, accepts, free_port
+from authz_server.demo import envoy
+from authz_server.demo.process import Process, free_port
 from tests.kube.proof import LITTLE, first, main, ports, refused_while_one_hangs, serve, start_all, status, tool, without
 from tests.kube.questions import STATUS, all_right
 
 DEPLOY = Path("deploy")
-ADDRESSES = ("127.0.0.95", "127.0.0.96")  # with the port of the sample
+ADDRESSES = ("127.0.0.95", "127.0.0.96")
+PORT = 9000  # of the sample
 API = "gateway.networking.k8s.io/v1"
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
 
@@ -130,7 +131,7 @@ def static_listener(dynamic: dict[str, Any], routes: dict[str, Any]) -> dict[str
     return listener
 
 
-def spread(configuration: dict[str, Any], addresses: tuple[str, ...]) -> None:
+def spread(configuration: dict[str, Any], addresses: tuple[str, ...], port: int = PORT) -> None:
     """Give the cluster of the checks an endpoint for each address."""
     for cluster in configuration["staticResources"]["clusters"]:
         if cluster["name"].startswith("securitypolicy/"):
@@ -138,7 +139,7 @@ def spread(configuration: dict[str, Any], addresses: tuple[str, ...]) -> None:
             (one,) = locality["lbEndpoints"]
             locality["lbEndpoints"] = [copy.deepcopy(one) for _ in addresses]
             for each, address in zip(locality["lbEndpoints"], addresses, strict=True):
-                each["endpoint"]["address"]["socketAddress"]["address"] = address
+                each["endpoint"]["address"]["socketAddress"] = {"address": address, "portValue": port}
 
 
 def run(
@@ -167,12 +168,9 @@ def run(
         return False
     configuration = bootstrap(translated)
     spread(configuration, ADDRESSES[: max(servers, 1)])
-    (work / "envoy.json").write_text(json.dumps(configuration, indent=1))
-    command = [str(binary()), "-c", str(work / "envoy.json"), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]
     with ExitStack() as stack:
         started = start_all(stack, (serve(folder, work, address) for address in ADDRESSES[:servers]))
-        envoy = stack.enter_context(Process(command, log=work / "envoy.log"))
-        envoy.wait_until(lambda: accepts(port))
+        stack.enter_context(envoy.start(configuration, port=port, folder=work))
         return look(port, started)
 
 

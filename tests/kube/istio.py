@@ -8,8 +8,8 @@ FOLDER is the lab's. Needs `istiofake` of build.sh in $BIN, and .venv-protos for
 import json
 import re
 import subprocess
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tests.kube.questions import STATUS, all_right
 
 DEPLOY = Path("deploy/istio")
 SAMPLES = ("service", "destination-rule", "envoy-filter", "authorization-policy")
+BOOTSTRAP = "envoy.json"
 LISTENERS = Path(__file__).with_name("listeners.py")
 
 # The Envoy here has neither Istio's own filters nor certificates from an agent.
@@ -75,6 +76,47 @@ def bootstrap(kind: str, labels: dict[str, str], xds: int) -> dict[str, Any]:
     }
 
 
+def samples() -> tuple[Objects, dict[str, Any]]:
+    """Read the samples: objects, and the mesh's configuration."""
+    mesh = yaml.safe_load((DEPLOY / "mesh-config.yaml").read_text())["meshConfig"] | MESH
+    return [each for name in SAMPLES for each in yaml.safe_load_all((DEPLOY / f"{name}.yaml").read_text())], mesh
+
+
+def generator(work: Path, objects: Objects, mesh: dict[str, Any], *, kind: str = "router", labels: dict[str, str] = HELM_LABELS) -> Process:
+    """Start Istio's generator, and write the bootstrap of a proxy that asks it.
+
+    Args:
+        work: folder for the bootstrap and the log.
+        objects: of the mesh.
+        mesh: its configuration.
+        kind: of the proxy, as Istio calls it.
+        labels: of the proxy's pod.
+    """
+    xds = free_port()
+    (work / "mesh.yaml").write_text(yaml.safe_dump({"meshConfig": mesh}))
+    (work / "objects.yaml").write_text(yaml.safe_dump_all(objects))
+    (work / BOOTSTRAP).write_text(json.dumps(bootstrap(kind, labels, xds)))
+    command = [tool("istiofake"), f"127.0.0.1:{xds}", str(work / "mesh.yaml"), str(work / "objects.yaml")]
+    started = Process(command, log=work / "istiofake.log", environment=ENVIRONMENT)
+    return started.wait_until(lambda: re.search("^ready", started.log.read_text(), re.MULTILINE) is not None, 60)
+
+
+@contextmanager
+def proxy(work: Path, port: int) -> Iterator[Process]:
+    """Start a proxy by its bootstrap, and wait until it serves.
+
+    Raises:
+        RuntimeError: when it rejects what the generator made.
+    """
+    command = [str(binary()), "-c", str(work / BOOTSTRAP), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]
+    with Process(command, log=work / "envoy.log") as started:
+        wait_until("the listener", lambda: status(port, "/") != 0, 30)
+        rejected = [line[:500] for line in started.log.read_text().splitlines() if "rejected" in line]
+        if rejected:
+            raise RuntimeError("\n".join(rejected))
+        yield started
+
+
 def run(
     folder: Path,
     look: Look | None,
@@ -98,32 +140,21 @@ def run(
         pods: addresses of the server's.
         serving: whether servers listen there.
     """
-    port, xds, work = free_port(), free_port(), folder / "istio"
+    port, work = free_port(), folder / "istio"
     work.mkdir(exist_ok=True)
     upstream = ports(folder)["upstream"]
-    mesh = yaml.safe_load((DEPLOY / "mesh-config.yaml").read_text())
-    mesh["meshConfig"] |= MESH
-    objects = [each for name in SAMPLES for each in yaml.safe_load_all((DEPLOY / f"{name}.yaml").read_text())]
+    objects, mesh = samples()
     objects += istio_objects.surroundings(upstream, list(pods)) + layout(port, upstream)
-    change(objects, mesh["meshConfig"])
-    (work / "mesh.yaml").write_text(yaml.safe_dump(mesh))
-    (work / "objects.yaml").write_text(yaml.safe_dump_all(objects))
-    (work / "envoy.json").write_text(json.dumps(bootstrap(kind, labels, xds)))
+    change(objects, mesh)
     for log in work.glob("*.log"):
         log.unlink()
     with ExitStack() as stack:
         servers = start_all(stack, (serve(folder, work, each) for each in pods if serving))
-        generate = [tool("istiofake"), f"127.0.0.1:{xds}", str(work / "mesh.yaml"), str(work / "objects.yaml")]
-        generator = stack.enter_context(Process(generate, log=work / "istiofake.log", environment=ENVIRONMENT))
-        generator.wait_until(lambda: re.search("^ready", generator.log.read_text(), re.MULTILINE) is not None, 60)
+        stack.enter_context(generator(work, objects, mesh, kind=kind, labels=labels))
         if look is None:
-            return subprocess.run([".venv-protos/bin/python", str(LISTENERS), str(work / "envoy.json")], check=False).returncode == 0
-        command = [str(binary()), "-c", str(work / "envoy.json"), "--use-dynamic-base-id", "--concurrency", "1", "-l", "warning"]
-        envoy = stack.enter_context(Process(command, log=work / "envoy.log"))
-        wait_until("the listener", lambda: status(port, "/") != 0, 30)
-        rejected = [line[:500] for line in envoy.log.read_text().splitlines() if "rejected" in line]
-        print(*rejected, sep="\n", end="")
-        return not rejected and look(port, servers)
+            return subprocess.run([".venv-protos/bin/python", str(LISTENERS), str(work / BOOTSTRAP)], check=False).returncode == 0
+        stack.enter_context(proxy(work, port))
+        return look(port, servers)
 
 
 def asks(folder: Path, *, authority: str = "api.example.com", quiet: bool = False, **how: Any) -> bool:

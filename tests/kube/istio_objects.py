@@ -53,13 +53,20 @@ def proxy_pod() -> dict[str, Any]:
     }
 
 
-def surroundings(upstream: int, pods: list[str]) -> Objects:
-    """Make the API behind the gateway, and the pods of the server."""
+def surroundings(upstream: int, pods: list[str], *, protocol: str = "http", port: int = 9000) -> Objects:
+    """Make the API behind the gateway, and the pods of the server.
+
+    Args:
+        upstream: port of the API.
+        pods: addresses of the server's.
+        protocol: of the API, as Istio reads it from the name of a port.
+        port: of the server.
+    """
     return [
         *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (HOME, "authz", "default")),
-        service("pets", "default", 80, "10.0.0.7"),
-        endpoints("pets", "default", ["127.0.0.1"], "http", upstream),
-        endpoints("authz-server-mesh", "authz", pods, "grpc", 9000),
+        service("pets", "default", 80, "10.0.0.7", port_name=protocol),
+        endpoints("pets", "default", ["127.0.0.1"], protocol, upstream),
+        endpoints("authz-server-mesh", "authz", pods, "grpc", port),
     ]
 
 

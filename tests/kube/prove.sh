@@ -1,5 +1,5 @@
 #!/bin/sh
-# prove.sh [NAME...]: run the proofs one after the other, all unless named: manifests gateway gateway-kube istio image pod addresses metrics certificate memory.
+# prove.sh [NAME...]: run the proofs one after the other, all unless named: manifests gateway gateway-kube istio attacks image pod addresses metrics certificate memory.
 # From the repository's root, as root, after build.sh. A tool that is missing is named, and its proof has failed.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -36,18 +36,20 @@ in_namespace() { # addresses of pods exist in a network namespace of its own and
 pods() { for transport in grpcio asyncio; do for workers in 1 2; do proof pod $image "$lab" $transport $workers || return 1; done; done; }
 addresses() { for families in IPv4 IPv6 IPv4+IPv6; do unshare -n "$python" -m tests.kube.addresses "$lab" $families || return 1; done; }
 memory() { proof memory $image "$lab" grpcio && proof memory $image "$lab" asyncio; }
+attacks() { EDGES=tests.kube.edges "$python" -m pytest -q tests/e2e/test_overrides.py tests/e2e/test_paths.py tests/e2e/test_spellings.py tests/e2e/test_spoofing.py; }
 metrics() { rm -rf "$work/metrics"; proof metrics "$work/metrics"; }
 
 "$python" -m tests.kube.lab "$lab" > "$work/lab.log" 2>&1 & around=$!
 trap 'kill $around $api 2> /dev/null; wait' EXIT
 until grep -q up "$work/lab.log" 2> /dev/null; do kill -0 $around || { cat "$work/lab.log"; exit 1; }; sleep 0.2; done
 
-for each in ${*:-manifests gateway gateway-kube istio image pod addresses metrics certificate memory}; do
+for each in ${*:-manifests gateway gateway-kube istio attacks image pod addresses metrics certificate memory}; do
     case $each in
     manifests) one manifests with etcd etcd-server on_api sh "$here/manifests.sh" ;;
     gateway) one gateway proof gateway "$lab" ;;
     gateway-kube) one gateway-kube with bwrap bubblewrap in_namespace ;;
     istio) one istio proof istio "$lab" ;;
+    attacks) one attacks attacks ;;
     image) one image with buildah buildah with mmdebstrap mmdebstrap sh "$here/image.sh" ;;
     pod) one pod with buildah buildah pods ;;
     addresses) one addresses with ip iproute2 addresses ;;
