@@ -185,21 +185,29 @@ class KeyStore:
 
         Yields:
             What gives the keys of a pool, the same object for the same pool; pool, issuer and place together name a set, so that keys
-            from another place are never reused. Once the configuration is whole, keys that are new are fetched, and each is kept as its
-            pool says.
+            from another place are never reused. Keys that are new are fetched at once, since thousands take a while, and left alone
+            again where it comes to no good end. Those that are here are kept as their pool says once the configuration is whole.
         """
         drafted: dict[UserPool, PoolKeys] = {}
+        begun: list[UserPool] = []
 
         def give(pool: UserPool) -> PoolKeys:
-            keys = drafted[pool] = self._pools.get(pool) or drafted.get(pool) or self._new(pool)
+            keys = self._pools.get(pool)
+            if keys is None:
+                keys = self._pools[pool] = self._new(pool)
+                self._refresher.watch(keys)
+                begun.append(pool)
+            drafted[pool] = keys
             return keys
 
-        yield give
+        try:
+            yield give
+        except BaseException:
+            for pool in begun:
+                self._refresher.unwatch(self._pools.pop(pool))
+            raise
         for pool, keys in drafted.items():
-            if pool not in self._pools:
-                self._pools[pool] = keys
-                self._refresher.watch(keys)
-            elif keys.pool.settings != pool.settings:
+            if keys.pool.settings != pool.settings:
                 self._refresher.configure(keys, pool)
 
     def keys(self, pool: UserPool) -> PoolKeys:

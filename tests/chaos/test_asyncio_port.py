@@ -15,7 +15,7 @@ from tests.chaos.test_sizes import peak_mib
 from tests.e2e.stack import CONFIGURATION
 from tests.transport.http2 import CHECK, HEALTH_WATCH, Remote, written
 
-pytestmark = pytest.mark.parametrize("transport", ["asyncio"], indirect=True)
+pytestmark = [pytest.mark.parametrize("transport", ["asyncio"], indirect=True), pytest.mark.xdist_group("takes a CPU")]
 
 GREEDY, STREAMS = 300, range(1, 2 * 128, 2)
 OWED_MIB = 128.0  # of answers that nobody takes; without a bound it would be ten times as much

@@ -19,7 +19,7 @@ from tests.chaos.storm import Storm
 from tests.e2e.stack import Server
 from tests.transport.http2 import HEALTH_WATCH, Remote, written
 
-pytestmark = pytest.mark.parametrize("transport", ["grpcio"], indirect=True)
+pytestmark = [pytest.mark.parametrize("transport", ["grpcio"], indirect=True), pytest.mark.xdist_group("takes a CPU")]
 
 FILES = 1_024  # that the server may open, half of them connections
 SOON_IDLE = """

@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
+import pytest
 import yaml
 
 from authz_server.testing import UserPool
@@ -14,6 +15,8 @@ from tests.chaos.oracle import Question
 from tests.chaos.stage import Stage
 from tests.e2e.stack import CONFIGURATION
 from tests.waiting import until
+
+pytestmark = pytest.mark.xdist_group("takes a CPU")
 
 ATTACKED = [f"eu-west-1_Attacked{number:04}" for number in range(1_000)]
 PER_SECOND, SLACK = 10, 20  # fetches that made-up kids may cost once each pool has had its own

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+import pytest
+
 from authz_server.testing import UserPool
 from tests.chaos.fault import Fault
 from tests.chaos.load import over_grpc
@@ -14,6 +16,8 @@ from tests.chaos.stage import Stage, sample
 from tests.chaos.storm import Storm
 from tests.e2e.stack import CONFIGURATION, Server
 from tests.waiting import PATIENCE
+
+pytestmark = pytest.mark.xdist_group("takes a CPU")
 
 ROUTES, ASKING = 2_000, 16
 SCRAPERS, FLOODS, VISITS = 8, 16, 200

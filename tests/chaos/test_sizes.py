@@ -5,10 +5,14 @@ import os
 import re
 from pathlib import Path
 
+import pytest
+
 from authz_server.revocations.shared import KEY, STREAM
 from tests.chaos.fault import Fault
 from tests.chaos.stage import Stage, sample
 from tests.chaos.test_revocations import FAILED, SignOuts
+
+pytestmark = pytest.mark.xdist_group("takes a CPU")
 
 MEMBER = 200 * 2**20
 PEAK_MIB = 128.0  # beyond what the server has at rest; the member alone would take five times as much

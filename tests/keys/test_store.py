@@ -314,23 +314,26 @@ def test_new_settings_keep_the_keys(place: Place, good: KeySet, pool: UserPool, 
 
 
 def test_a_draft_that_comes_to_no_good_end_has_no_effect(place: Place, clock: ManualClock, refresher: Recorder) -> None:
-    """Keys that are new are not watched, and those that are held keep their settings; a draft that does come to its end changes both."""
+    """Keys that are new are watched only meanwhile, and those that are held keep their settings; a draft that does come to its end changes both."""
     store = KeyStore(clock, refresher)
     keys = store.keys(place)
     changed, new = replace(place, settings=KeySettings(stale_ceiling=60.0)), replace(place, id="new")
     refresher.told.clear()
     with suppress(ZeroDivisionError), store.draft() as give:
         assert give(changed) is keys
-        assert give(new) is give(new)
+        dropped = give(new)
+        assert give(new) is dropped
         raise ZeroDivisionError
-    assert (store.all(), keys.pool.settings, refresher.told) == ((keys,), place.settings, [])
+    assert (store.all(), keys.pool.settings) == ((keys,), place.settings)
+    assert refresher.told == [("watch", dropped), ("unwatch", dropped)]
 
+    refresher.told.clear()
     with store.draft() as give:
         give(changed)
         added = give(new)
-        assert refresher.told == []
+        assert refresher.told == [("watch", added)]
     assert (store.all(), keys.pool.settings) == ((keys, added), changed.settings)
-    assert refresher.told == [("configure", keys), ("watch", added)]
+    assert refresher.told == [("watch", added), ("configure", keys)]
 
 
 def test_kept_keys_answer_at_once(place: Place, good: KeySet, pool: UserPool, clock: ManualClock, refresher: Recorder) -> None:
