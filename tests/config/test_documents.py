@@ -129,3 +129,10 @@ def test_what_stands_on_standard_input() -> None:
 
     assert from_bytes(b"\xef\xbb\xbfversion: 1").text == "version: 1"
     assert from_bytes(b"").path.parent == Path()
+
+
+def test_standard_input_has_a_largest_size_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is piped in is told like a file that is too large."""
+    monkeypatch.setattr("authz_server.config.documents.MAX_SIZE", 2**20)
+    with pytest.raises(ConfigurationError, match="<stdin>:1:1: the file is larger than 1 MiB"):
+        from_bytes(b" " * (2**20 + 1))
